@@ -1,0 +1,1 @@
+//! The reconciler for PostgreSQL: observe, plan, execute, and the server that Palisade manages.

@@ -1,0 +1,1 @@
+//! The node: store, issuing CA, control socket, configuration and the files it follows.

@@ -1,0 +1,1 @@
+//! The language of pg_hba.conf: a strict parser and the first-match rule.

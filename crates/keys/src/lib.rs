@@ -1,0 +1,1 @@
+//! Key formats, fingerprints, signatures, SCRAM verifiers, and secrets that cannot print.

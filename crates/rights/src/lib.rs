@@ -1,0 +1,1 @@
+//! Privileges, ACLs, decisions, and the plan that makes an enforcing system agree.

@@ -1,0 +1,1 @@
+//! Throwaway PostgreSQL servers and other real components for tests.

@@ -1,0 +1,2 @@
+//! Palisade turns PostgreSQL servers into one secured cluster.
+fn main() {}
