@@ -1,2 +1,50 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask TASK`.
+//!
+//! What runs in CI stands here or in `.ci/run`, so that a developer's machine does the same.
+
+mod fuzz;
+mod layers;
+mod report;
+mod sources;
+
+use report::Report;
+use std::process::ExitCode;
+
+/// What `cargo xtask` can do, and nothing else.
+const USAGE: &str = "usage: cargo xtask TASK
+  layers              check that every dependency edge is in the design's picture
+  fuzz [--seconds N]  run each fuzz target for N seconds (default 10)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut report = Report::to_terminal();
+    let done = match words.as_slice() {
+        ["layers"] => layers::run(&mut report),
+        ["fuzz", options @ ..] => fuzz::run(options),
+        ["help" | "-h" | "--help"] => {
+            report.line(USAGE.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            report.trouble(USAGE.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            report.trouble(&trouble);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: the directory above this package's.
+fn root() -> Result<std::path::PathBuf, String> {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(std::path::Path::to_owned)
+        .ok_or_else(|| "xtask has no parent directory".to_owned())
+}
