@@ -20,7 +20,7 @@ impl ParseError {
     }
 
     /// All faults in the order of the text; at most one per line and
-    /// [`limits::FAULTS`](crate::limits::FAULTS) in all.
+    /// [`limits::MAX_FAULTS`](crate::limits::MAX_FAULTS) in all.
     pub fn faults(&self) -> impl Iterator<Item = &Fault> {
         std::iter::once(&self.first).chain(&self.more)
     }
@@ -114,15 +114,15 @@ impl fmt::Display for FieldName {
 /// What is wrong with a token or a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The text has more than [`limits::TEXT_BYTES`](crate::limits::TEXT_BYTES) bytes.
+    /// The text has more than [`limits::MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) bytes.
     TextTooLong,
-    /// The text has more than [`limits::LINES`](crate::limits::LINES) lines.
+    /// The text has more than [`limits::MAX_LINES`](crate::limits::MAX_LINES) lines.
     TooManyLines,
-    /// The line has more than [`limits::TOKENS_PER_LINE`](crate::limits::TOKENS_PER_LINE) tokens.
+    /// The line has more than [`limits::MAX_TOKENS_PER_LINE`](crate::limits::MAX_TOKENS_PER_LINE) tokens.
     TooManyTokens,
-    /// The token has more than [`limits::TOKEN_BYTES`](crate::limits::TOKEN_BYTES) bytes.
+    /// The token has more than [`limits::MAX_TOKEN_BYTES`](crate::limits::MAX_TOKEN_BYTES) bytes.
     TokenTooLong,
-    /// There were more than [`limits::FAULTS`](crate::limits::FAULTS) faults.
+    /// There were more than [`limits::MAX_FAULTS`](crate::limits::MAX_FAULTS) faults.
     TooManyFaults,
     /// A control character, which no name has and which hides what the line says.
     ControlCharacter,

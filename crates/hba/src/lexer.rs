@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
             Some((_, position)) => *position,
         };
         self.tokens += 1;
-        if self.tokens > limits::TOKENS_PER_LINE {
+        if self.tokens > limits::MAX_TOKENS_PER_LINE {
             return Err(position.fault("", FaultKind::TooManyTokens));
         }
         let mut text = String::new();
@@ -190,7 +190,7 @@ impl<'a> Cursor<'a> {
             } else {
                 text.push(c);
             }
-            if text.len() > limits::TOKEN_BYTES {
+            if text.len() > limits::MAX_TOKEN_BYTES {
                 return Err(position.fault("", FaultKind::TokenTooLong));
             }
         }

@@ -47,7 +47,7 @@ impl Rules {
             for line in lexer::lines(text) {
                 match line.and_then(parse::rule) {
                     Ok(rule) => rules.push(rule),
-                    Err(fault) if faults.len() < limits::FAULTS => faults.push(fault),
+                    Err(fault) if faults.len() < limits::MAX_FAULTS => faults.push(fault),
                     Err(fault) => {
                         faults.push(Fault {
                             token: String::new(),
@@ -109,12 +109,12 @@ fn too_long(text: &str) -> Option<Fault> {
         token: String::new(),
         kind,
     };
-    if text.len() > limits::TEXT_BYTES {
+    if text.len() > limits::MAX_TEXT_BYTES {
         return Some(fault(1, FaultKind::TextTooLong));
     }
     let lines = lexer::split_lines(text).count();
-    (lines > limits::LINES).then(|| {
-        let line = u32::try_from(limits::LINES).unwrap_or(u32::MAX);
+    (lines > limits::MAX_LINES).then(|| {
+        let line = u32::try_from(limits::MAX_LINES).unwrap_or(u32::MAX);
         fault(line.saturating_add(1), FaultKind::TooManyLines)
     })
 }
