@@ -13,7 +13,8 @@ use crate::{
 
 impl Rules {
     /// A rule other than `reject` that some client, somewhere on the network, would be the first to
-    /// meet as this user on this database; `None` when the user is locked out.
+    /// meet as this user on this database, and that is `usable` with what the user has; `None` when
+    /// the user is locked out.
     ///
     /// Networks are nested or apart, so the regions in which the same rule comes first begin at the
     /// first address of a network or just behind the last of one: trying those is trying all. (A
@@ -25,6 +26,7 @@ impl Rules {
         database: &str,
         user: &str,
         is_member: &dyn Fn(&str) -> bool,
+        usable: &dyn Fn(&Rule) -> bool,
     ) -> Option<&Rule> {
         let interfaces = [loopback_v4(), loopback_v6()];
         self.corners().into_iter().find_map(|address| {
@@ -34,7 +36,7 @@ impl Rules {
                     .with_memberships(is_member);
                 self.first_match(&request)
                     .rule()
-                    .filter(|rule| rule.method != Method::Reject)
+                    .filter(|rule| rule.method != Method::Reject && usable(rule))
             })
         })
     }

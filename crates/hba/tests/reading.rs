@@ -356,7 +356,7 @@ fn databases_users_and_roles() {
 fn way_in_sees_who_is_locked_out() {
     let way_in = |text: &str, user: &str| {
         rules(text)
-            .way_in("main", user, &|role| role == user)
+            .way_in("main", user, &|role| role == user, &|_| true)
             .map(|rule| rule.line)
     };
     assert_eq!(way_in("hostssl all all all auto", "root"), Some(1));

@@ -9,6 +9,14 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::{KeyError, PublicKey};
 
+/// SHA-256 (FIPS 180-4) of `data`.
+#[must_use]
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, data).as_ref());
+    out
+}
+
 /// SHA-256 over a `SubjectPublicKeyInfo` in DER. Written as OpenSSH writes it: `SHA256:` and base64
 /// without padding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,9 +26,7 @@ impl Fingerprint {
     /// The fingerprint of a `SubjectPublicKeyInfo` (DER).
     #[must_use]
     pub fn of_spki(spki_der: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, spki_der).as_ref());
-        Self(bytes)
+        Self(sha256(spki_der))
     }
 
     /// Takes the 32 bytes of a SHA-256 as they are.

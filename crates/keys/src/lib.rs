@@ -22,7 +22,7 @@ mod scram;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use ed25519::{BadSignature, KeyError, PublicKey, SecretKey, Signature};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, sha256};
 pub use scram::{
     MAX_ITERATIONS, MIN_ITERATIONS, MIN_SALT_BYTES, RecoveredClientKey, SCRAM_KEY_BYTES,
     ScramVerifier, VerifierError, normalize_password,

@@ -8,12 +8,13 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::{hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::fingerprint::sha256;
 
 /// Bytes of a SCRAM-SHA-256 key: those of SHA-256.
 pub const SCRAM_KEY_BYTES: usize = 32;
@@ -209,12 +210,6 @@ fn check_salt(salt: &[u8]) -> Result<(), VerifierError> {
 fn key(text: &str) -> Result<[u8; SCRAM_KEY_BYTES], VerifierError> {
     let bytes = STANDARD.decode(text).map_err(|_| VerifierError::Form)?;
     bytes.try_into().map_err(|_| VerifierError::Form)
-}
-
-fn sha256(data: &[u8]) -> [u8; SCRAM_KEY_BYTES] {
-    let mut out = [0; SCRAM_KEY_BYTES];
-    out.copy_from_slice(digest(&SHA256, data).as_ref());
-    out
 }
 
 fn mac(key: &[u8], data: &[u8]) -> [u8; SCRAM_KEY_BYTES] {

@@ -1,1 +1,39 @@
-//! The signed ledger: entries, their encoding, the chain, verification and the state it folds to.
+//! The signed ledger: entries, their encoding, the chain, verification, and the state it folds to.
+//!
+//! ```text
+//!   bytes --decode (strict)--> Entry --verify(&State)--> Verified --State::apply--> State
+//!                                        |
+//!                         chain, signature, authority, guards
+//! ```
+//!
+//! All that decides who may do what is one append-only, hash-chained log. The bytes that were signed
+//! are the bytes that are stored and hashed. [`verify`] is the only maker of [`Verified`], and
+//! [`State::apply`] takes nothing else: a store that holds a `Verified` holds the proof that every
+//! check was made. Nothing here does I/O or reads a clock. The format is told in `docs/ledger.md`.
+
+mod authority;
+mod chain;
+mod change;
+mod codec;
+mod entry;
+mod guard;
+pub mod limits;
+mod name;
+mod object;
+mod privileges;
+mod show;
+mod state;
+pub mod users_cfg;
+mod verify;
+
+pub use authority::Need;
+pub use chain::{Continuity, SplitError, continuity, split};
+pub use change::{Change, ImportedUser, NewUser, Setting};
+pub use codec::DecodeError;
+pub use entry::{Author, Entry, Hash, Head, Millis, sign};
+pub use guard::{Guard, lockout};
+pub use name::{NameError, RESERVED_NAME, Uid, UserName};
+pub use object::{ObjectError, ObjectName};
+pub use privileges::{PrivilegeError, Privileges};
+pub use state::{Acls, Stale, State, User};
+pub use verify::{Refusal, Verified, decode, verify, verify_genesis};

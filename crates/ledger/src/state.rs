@@ -1,0 +1,375 @@
+//! The state that the ledger's entries fold to: a value, changed by verified entries alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use palisade_hba::Rules;
+use palisade_keys::{PublicKey, ScramVerifier};
+use serde::Serialize;
+
+use crate::change::{Change, ImportedUser, Setting};
+use crate::entry::{Hash, Head, Millis};
+use crate::name::{Uid, UserName};
+use crate::object::ObjectName;
+use crate::privileges::Privileges;
+use crate::show;
+use crate::verify::Verified;
+
+/// A verified entry was offered to a state that is not the one it was verified against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("entry {entry} does not follow this state's head, entry {head}")]
+pub struct Stale {
+    /// Sequence number of the entry.
+    pub entry: u64,
+    /// Sequence number of the state's last entry.
+    pub head: u64,
+}
+
+/// A user as the ledger has it now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct User {
+    /// The id.
+    pub uid: Uid,
+    /// The name, also of the PostgreSQL role.
+    pub name: UserName,
+    /// Not allowed to log in.
+    pub disabled: bool,
+    /// Has every privilege on every object.
+    pub superuser: bool,
+    /// What holds where no ACL names the user.
+    pub default_privileges: Privileges,
+    /// The key that logs in and signs for the user.
+    #[serde(serialize_with = "show::show_key")]
+    pub public_key: Option<PublicKey>,
+    /// What checks the user's password.
+    #[serde(serialize_with = "show::hide_verifier")]
+    pub password: Option<ScramVerifier>,
+    /// Sequence number of the last entry that changed the user or an ACL of his. A session or a
+    /// prepared connection that was opened under another number is out of date.
+    pub changed: u64,
+}
+
+impl User {
+    /// Whether the user may log in at all.
+    #[must_use]
+    pub fn may_log_in(&self) -> bool {
+        !self.disabled && (self.superuser || !self.default_privileges.contains(Privileges::DENIED))
+    }
+
+    /// The default privileges that are in force: all for a superuser, none for who is shut out.
+    #[must_use]
+    pub fn privileges(&self) -> Privileges {
+        match (self.may_log_in(), self.superuser) {
+            (false, _) => Privileges::NONE,
+            (true, true) => Privileges::ALL,
+            (true, false) => self.default_privileges,
+        }
+    }
+}
+
+/// The users' access control lists: for each object, who may do what in place of the defaults.
+pub type Acls = BTreeMap<ObjectName, BTreeMap<Uid, Privileges>>;
+
+/// What the ledger says now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct State {
+    pub(crate) head: Head,
+    pub(crate) time: Millis,
+    pub(crate) cluster: String,
+    pub(crate) database: String,
+    pub(crate) key: PublicKey,
+    pub(crate) users: BTreeMap<Uid, Arc<User>>,
+    pub(crate) names: BTreeMap<UserName, Uid>,
+    pub(crate) removed: BTreeSet<Uid>,
+    pub(crate) imported: BTreeMap<Uid, Arc<ImportedUser>>,
+    pub(crate) acls: Acls,
+    pub(crate) hba: Arc<Rules>,
+    pub(crate) hba_entry: u64,
+    pub(crate) server_certificate_days: u16,
+    pub(crate) user_certificate_minutes: u16,
+    pub(crate) issuing_cas: Vec<Arc<[u8]>>,
+    pub(crate) revoked: BTreeSet<Vec<u8>>,
+}
+
+impl State {
+    /// The state right after a genesis.
+    pub(crate) fn begin(cluster: String, database: String, key: PublicKey, head: Head) -> Self {
+        Self {
+            head,
+            time: Millis(0),
+            cluster,
+            database,
+            key,
+            users: BTreeMap::new(),
+            names: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            imported: BTreeMap::new(),
+            acls: BTreeMap::new(),
+            hba: Arc::new(Rules::default_rules()),
+            hba_entry: head.seq,
+            server_certificate_days: 90,
+            user_certificate_minutes: 480,
+            issuing_cas: Vec::new(),
+            revoked: BTreeSet::new(),
+        }
+    }
+
+    /// The last entry that this state holds.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The time of the last entry: the next one's may not be before.
+    #[must_use]
+    pub fn time(&self) -> Millis {
+        self.time
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The database that the cluster manages.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The cluster's public key.
+    #[must_use]
+    pub fn cluster_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// All users, by uid.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &User> {
+        self.users.values().map(AsRef::as_ref)
+    }
+
+    /// The user of this id.
+    #[must_use]
+    pub fn user(&self, uid: Uid) -> Option<&User> {
+        self.users.get(&uid).map(AsRef::as_ref)
+    }
+
+    /// The user of this name.
+    #[must_use]
+    pub fn user_by_name(&self, name: &str) -> Option<&User> {
+        self.names.get(name).and_then(|uid| self.user(*uid))
+    }
+
+    /// The lowest uid that was never used, for a user added without one.
+    #[must_use]
+    pub fn next_uid(&self) -> Option<Uid> {
+        let used = |set: Option<&Uid>| set.map_or(0, |uid| uid.get());
+        let highest = used(self.users.keys().next_back()).max(used(self.removed.last()));
+        highest.checked_add(1).and_then(|next| Uid::new(next).ok())
+    }
+
+    /// The explicit access control lists.
+    #[must_use]
+    pub fn acls(&self) -> &Acls {
+        &self.acls
+    }
+
+    /// What an ACL says of this user on this object, if one names him there.
+    #[must_use]
+    pub fn acl(&self, object: &ObjectName, uid: Uid) -> Option<Privileges> {
+        self.acls.get(object)?.get(&uid).copied()
+    }
+
+    /// What a user may do to an object: the explicit ACL in place of the default privileges.
+    #[must_use]
+    pub fn privileges_on(&self, uid: Uid, object: &ObjectName) -> Privileges {
+        let Some(user) = self.user(uid) else {
+            return Privileges::NONE;
+        };
+        let default = user.privileges();
+        if user.superuser || !user.may_log_in() {
+            return default;
+        }
+        self.acl(object, uid).map_or(default, Privileges::in_force)
+    }
+
+    /// The rules of the front door.
+    #[must_use]
+    pub fn hba(&self) -> &Rules {
+        &self.hba
+    }
+
+    /// Sequence number of the entry that set the rules; the genesis's for the default ones.
+    #[must_use]
+    pub fn hba_entry(&self) -> u64 {
+        self.hba_entry
+    }
+
+    /// Days that a server's certificate is good for.
+    #[must_use]
+    pub fn server_certificate_days(&self) -> u16 {
+        self.server_certificate_days
+    }
+
+    /// Minutes that a user's certificate is good for.
+    #[must_use]
+    pub fn user_certificate_minutes(&self) -> u16 {
+        self.user_certificate_minutes
+    }
+
+    /// The certificates of the issuing CAs, in DER.
+    pub fn issuing_cas(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.issuing_cas.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether the certificate with this serial number (big-endian) was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, serial: &[u8]) -> bool {
+        self.revoked.contains(trim(serial))
+    }
+
+    /// What `users.cfg` said of this user when it was last read.
+    #[must_use]
+    pub fn imported(&self, uid: Uid) -> Option<&ImportedUser> {
+        self.imported.get(&uid).map(AsRef::as_ref)
+    }
+
+    /// Applies a verified entry. Refused if it was verified against another state.
+    pub fn apply(&mut self, verified: &Verified) -> Result<(), Stale> {
+        let entry = verified.entry();
+        if entry.prev != self.head.hash || Some(entry.seq) != self.head.seq.checked_add(1) {
+            return Err(Stale {
+                entry: entry.seq,
+                head: self.head.seq,
+            });
+        }
+        self.change(&entry.change, entry.seq);
+        self.time = entry.time;
+        self.head = verified.head();
+        Ok(())
+    }
+
+    /// The effect of each kind of change, once it is known to be allowed.
+    pub(crate) fn change(&mut self, change: &Change, seq: u64) {
+        match change {
+            Change::Genesis { .. } => {}
+            Change::UserAdd { user } => self.put(User {
+                uid: user.uid,
+                name: user.name.clone(),
+                disabled: user.disabled,
+                superuser: user.superuser,
+                default_privileges: user.default_privileges,
+                public_key: user.public_key,
+                password: user.password.clone(),
+                changed: seq,
+            }),
+            Change::UserImport { user } => self.import(user, seq),
+            Change::UserSet {
+                uid,
+                superuser,
+                default_privileges,
+            } => self.update(*uid, seq, |user| {
+                user.superuser = superuser.unwrap_or(user.superuser);
+                user.default_privileges = default_privileges.unwrap_or(user.default_privileges);
+            }),
+            Change::UserDisabled { uid, disabled } => {
+                self.update(*uid, seq, |user| user.disabled = *disabled);
+            }
+            Change::UserRemove { uid } => self.remove(*uid),
+            Change::UserKey { uid, public_key } => {
+                self.update(*uid, seq, |user| user.public_key = Some(*public_key));
+            }
+            Change::UserPassword { uid, verifier } => {
+                self.update(*uid, seq, |user| user.password.clone_from(verifier));
+            }
+            Change::AclSet {
+                object,
+                uid,
+                privileges,
+            } => {
+                let acl = self.acls.entry(object.clone()).or_default();
+                acl.insert(*uid, *privileges);
+                self.update(*uid, seq, |_| {});
+            }
+            Change::AclUnset { object, uid } => {
+                self.unset_acl(object, *uid);
+                self.update(*uid, seq, |_| {});
+            }
+            Change::HbaSet { text } => {
+                if let Ok(rules) = Rules::parse(text) {
+                    self.hba = Arc::new(rules);
+                    self.hba_entry = seq;
+                }
+            }
+            Change::SettingSet { setting } => match setting {
+                Setting::ServerCertificateDays(days) => self.server_certificate_days = *days,
+                Setting::UserCertificateMinutes(n) => self.user_certificate_minutes = *n,
+            },
+            Change::IssuingCaAdd { certificate } => {
+                self.issuing_cas.push(certificate.as_slice().into());
+            }
+            Change::IssuingCaRemove { certificate } => {
+                self.issuing_cas.retain(|der| Hash::of(der) != *certificate);
+            }
+            Change::CertificateRevoke { serial, .. } => {
+                self.revoked.insert(trim(serial).to_vec());
+            }
+        }
+    }
+
+    fn put(&mut self, user: User) {
+        self.names.insert(user.name.clone(), user.uid);
+        self.users.insert(user.uid, Arc::new(user));
+    }
+
+    fn update(&mut self, uid: Uid, seq: u64, edit: impl FnOnce(&mut User)) {
+        if let Some(user) = self.users.get_mut(&uid) {
+            let user = Arc::make_mut(user);
+            edit(user);
+            user.changed = seq;
+        }
+    }
+
+    fn import(&mut self, read: &ImportedUser, seq: u64) {
+        let password = self.user(read.uid).and_then(|user| user.password.clone());
+        self.imported.insert(read.uid, Arc::new(read.clone()));
+        self.put(User {
+            uid: read.uid,
+            name: read.name.clone(),
+            disabled: read.disabled,
+            superuser: read.superuser,
+            default_privileges: read.default_privileges,
+            public_key: Some(read.public_key),
+            password,
+            changed: seq,
+        });
+    }
+
+    fn remove(&mut self, uid: Uid) {
+        if let Some(user) = self.users.remove(&uid) {
+            self.names.remove(&user.name);
+        }
+        self.removed.insert(uid);
+        self.imported.remove(&uid);
+        self.acls.retain(|_, acl| {
+            acl.remove(&uid);
+            !acl.is_empty()
+        });
+    }
+
+    fn unset_acl(&mut self, object: &ObjectName, uid: Uid) {
+        if let Some(acl) = self.acls.get_mut(object) {
+            acl.remove(&uid);
+            if acl.is_empty() {
+                self.acls.remove(object);
+            }
+        }
+    }
+}
+
+/// A serial number without leading zeros, so that each number has one form.
+pub(crate) fn trim(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    serial.get(zeros..).unwrap_or_default()
+}
