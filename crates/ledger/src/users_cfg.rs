@@ -276,7 +276,7 @@ fn syntax(error: &serde_json::Error, path: &str) -> UsersCfgError {
         line: error.line(),
         column: error.column(),
         field: match path {
-            "." => String::new(),
+            "." | "?" => String::new(),
             path => format!(", field {path}"),
         },
         message: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
@@ -355,8 +355,12 @@ mod tests {
                 "line 13, column 38, field users[1].username: ",
             ),
             (": 30", ": 65536", "line 16, column "),
-            ("\"superuser\"", "\"supreuser\"", "line 6, column "),
-            ("]\n}", "]\n", "line 26, column 0"),
+            (
+                "\"superuser\"",
+                "\"supreuser\"",
+                "line 7, column 23, field users[0].supreuser: ",
+            ),
+            ("]\n}", "]\n", "line 29, column 0: EOF"),
         ];
         for (good, bad, place) in cases {
             let error = UsersCfg::parse(&MANUAL.replacen(good, bad, 1))
