@@ -1,0 +1,182 @@
+//! TLS towards the cluster: version 1.3 alone, and a server that proves the cluster key.
+
+use std::sync::Arc;
+
+use palisade_keys::PublicKey;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, PrivatePkcs8KeyDer, TrustAnchor};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::x509::{Leaf, root_name};
+
+/// Why no TLS configuration could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The TLS library refused the client's certificate or key.
+    #[error("the client's certificate or key is refused: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The trust anchor was refused.
+    #[error("the cluster's key can't be used as a trust anchor: {0}")]
+    Anchor(#[from] rustls::client::VerifierBuilderError),
+}
+
+/// What a client needs to reach the cluster: it accepts a server whose certificate leads to
+/// `cluster_key` and names the host that was asked for, and shows `identity` if there is one.
+pub fn client_config(
+    cluster_key: &PublicKey,
+    identity: Option<&Leaf>,
+) -> Result<ClientConfig, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    roots.roots.push(trust_anchor(cluster_key));
+    let provider = Arc::new(provider::default_provider());
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_webpki_verifier(verifier);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(leaf) => {
+            let chain = leaf.chain.iter().cloned().map(CertificateDer::from);
+            let key = PrivatePkcs8KeyDer::from(leaf.key.to_vec());
+            builder.with_client_auth_cert(chain.collect(), PrivateKeyDer::Pkcs8(key))?
+        }
+    };
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// The root of trust that a cluster's public key is: no certificate is needed for it.
+#[must_use]
+pub fn trust_anchor(cluster_key: &PublicKey) -> TrustAnchor<'static> {
+    let name = root_name(cluster_key);
+    // Name (RFC 5280, section 4.1.2.4): one RDN, one attribute, commonName as UTF8String.
+    let value = tagged(0x0c, name.as_bytes());
+    let attribute = tagged(
+        0x30,
+        &[&[0x06, 0x03, 0x55, 0x04, 0x03], value.as_slice()].concat(),
+    );
+    let subject = tagged(0x31, &attribute);
+    let spki = cluster_key.spki_der();
+    // What a trust anchor holds is the contents of the SEQUENCE, without its two bytes of head.
+    let spki = spki.get(2..).unwrap_or_default().to_vec();
+    TrustAnchor {
+        subject: Der::from(subject),
+        subject_public_key_info: Der::from(spki),
+        name_constraints: None,
+    }
+}
+
+/// A DER value of up to 127 bytes.
+fn tagged(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(contents.len()).unwrap_or(u8::MAX);
+    debug_assert!(length < 0x80);
+    [&[tag, length], contents].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::{IssuingCa, Request, root_certificate, user_certificate};
+    use palisade_keys::{SecretKey, Zeroizing};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, ServerConfig, ServerConnection};
+    use time::{Duration, OffsetDateTime};
+
+    fn cluster(byte: u8) -> SecretKey {
+        SecretKey::from_seed(Zeroizing::new([byte; 32])).unwrap()
+    }
+
+    fn now() -> OffsetDateTime {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "certificates are checked against the real clock"
+        )]
+        std::time::SystemTime::now().into()
+    }
+
+    fn server(cluster: &SecretKey, hosts: &[&str]) -> ServerConfig {
+        let (ca, _) = IssuingCa::create(cluster, &[5], now()).unwrap();
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let leaf = ca
+            .server(&Request {
+                common_name: "node",
+                hosts: &hosts,
+                now: now(),
+                lifetime: Duration::days(90),
+                serial: &[7],
+            })
+            .unwrap();
+        let chain = leaf
+            .chain
+            .iter()
+            .cloned()
+            .map(CertificateDer::from)
+            .collect();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.to_vec()));
+        ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap()
+    }
+
+    fn handshake(
+        client: ClientConfig,
+        server: ServerConfig,
+        host: &str,
+    ) -> Result<(), rustls::Error> {
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        for _ in 0..4 {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut wire = Vec::new();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        assert!(!client.is_handshaking());
+        Ok(())
+    }
+
+    #[test]
+    fn the_public_key_alone_is_the_root_of_trust() {
+        let key = cluster(1);
+        let config = || client_config(&key.public(), None).unwrap();
+        handshake(
+            config(),
+            server(&key, &["localhost", "127.0.0.1"]),
+            "localhost",
+        )
+        .unwrap();
+        handshake(
+            config(),
+            server(&key, &["localhost", "127.0.0.1"]),
+            "127.0.0.1",
+        )
+        .unwrap();
+        assert!(handshake(config(), server(&key, &["localhost"]), "other").is_err());
+        assert!(handshake(config(), server(&cluster(2), &["localhost"]), "localhost").is_err());
+    }
+
+    #[test]
+    fn the_anchor_is_that_of_the_roots_certificate() {
+        let key = cluster(3);
+        let der = root_certificate(&key, now()).unwrap();
+        let der = CertificateDer::from(der);
+        let anchor = webpki::anchor_from_trusted_cert(&der).unwrap();
+        assert_eq!(anchor, trust_anchor(&key.public()));
+    }
+
+    #[test]
+    fn a_users_own_certificate_is_a_client_identity() {
+        let leaf = user_certificate("alice", &cluster(4), &[9], now(), Duration::days(1)).unwrap();
+        assert!(client_config(&cluster(1).public(), Some(&leaf)).is_ok());
+    }
+}
