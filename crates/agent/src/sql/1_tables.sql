@@ -1,0 +1,69 @@
+-- What the guards read. Owned by the bootstrap superuser; nobody else may touch the tables.
+-- Every statement of these files may be run again: installing twice changes nothing.
+
+CREATE SCHEMA IF NOT EXISTS palisade;
+REVOKE ALL ON SCHEMA palisade FROM PUBLIC;
+GRANT USAGE ON SCHEMA palisade TO PUBLIC;
+
+-- One row: the generation of the last executed plan. A plan that was made before it is stale.
+CREATE TABLE IF NOT EXISTS palisade.meta (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    generation bigint NOT NULL
+);
+INSERT INTO palisade.meta (generation) VALUES (0) ON CONFLICT DO NOTHING;
+
+-- The ledger's users. `defaults` is default_privileges with the seed's numbers.
+CREATE TABLE IF NOT EXISTS palisade.users (
+    name text PRIMARY KEY,
+    uid bigint NOT NULL UNIQUE,
+    defaults integer NOT NULL,
+    superuser boolean NOT NULL,
+    enabled boolean NOT NULL
+);
+
+-- The ledger's explicit ACLs. A schema's own ACL has the empty string as `name`.
+CREATE TABLE IF NOT EXISTS palisade.acls (
+    schema text NOT NULL,
+    name text NOT NULL,
+    user_name text NOT NULL,
+    privileges integer NOT NULL,
+    PRIMARY KEY (schema, name, user_name)
+);
+CREATE INDEX IF NOT EXISTS acls_user ON palisade.acls (user_name);
+
+-- What the guards last saw of each managed relation, index, statistics object and schema: it tells a
+-- new object from a known one, and what a statement changed. It decides no right.
+CREATE TABLE IF NOT EXISTS palisade.objects (
+    class oid NOT NULL,
+    oid oid NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    parent oid NOT NULL,
+    acl text NOT NULL,
+    rls text NOT NULL,
+    code oid[] NOT NULL,
+    PRIMARY KEY (class, oid)
+);
+CREATE INDEX IF NOT EXISTS objects_name ON palisade.objects (name);
+
+REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects FROM PUBLIC;
+
+-- Information functions and views that show rows' values to whoever owns the table: every user with a
+-- right to define owns all tables, so these would show them the values without `select`.
+REVOKE ALL ON pg_catalog.pg_stats_ext, pg_catalog.pg_stats_ext_exprs FROM PUBLIC;
+
+-- Large objects have no name that an ACL could be set on.
+DO $palisade$
+DECLARE f regprocedure;
+BEGIN
+    FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace
+          AND p.proname IN ('lo_close', 'lo_creat', 'lo_create', 'lo_export', 'lo_from_bytea', 'lo_get',
+                            'lo_import', 'lo_lseek', 'lo_lseek64', 'lo_open', 'lo_put', 'lo_tell',
+                            'lo_tell64', 'lo_truncate', 'lo_truncate64', 'lo_unlink', 'loread', 'lowrite')
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+    END LOOP;
+END
+$palisade$;

@@ -1,0 +1,303 @@
+-- Handing objects to their owning role and giving them their grants, at the end of the statement that
+-- made them. It does for one object what crates/rights plans for all: a plan made afterwards is empty.
+
+-- The groups' names for one flag: the one of all users, and the one of an object with exceptions.
+CREATE OR REPLACE FUNCTION palisade.group_name(flag integer, object oid) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT 'palisade_' || CASE flag WHEN 0 THEN 'usage' ELSE palisade.flag_names(flag) END
+        || CASE WHEN object = 0 THEN '' ELSE '_' || object END
+$palisade$;
+
+-- Is the table at either end of a foreign key? PostgreSQL checks foreign keys with the rights of the
+-- table's owner, so the owner of such tables has to hold them.
+CREATE OR REPLACE FUNCTION palisade.has_keys(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_constraint k
+        WHERE k.contype = 'f' AND (k.conrelid = relation OR k.confrelid = relation))
+$palisade$;
+
+-- The group of those who hold an object's flag where someone's explicit ACL departs from the default.
+CREATE OR REPLACE FUNCTION palisade.settle_group(group_role text, members text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    stale text;
+    fresh text;
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = group_role) THEN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', group_role);
+    END IF;
+    SELECT string_agg(quote_ident(m.rolname), ', ') INTO stale
+    FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+    WHERE g.rolname = group_role AND m.rolname <> ALL (members);
+    SELECT string_agg(quote_ident(m), ', ') INTO fresh FROM unnest(members) m;
+    IF stale IS NOT NULL THEN
+        EXECUTE format('REVOKE %I FROM %s', group_role, stale);
+    END IF;
+    IF fresh IS NOT NULL THEN
+        EXECUTE format('GRANT %I TO %s', group_role, fresh);
+    END IF;
+END
+$palisade$;
+
+-- Who holds `flag` on a relation by an ACL and not by default (`added`), and whether an ACL takes it
+-- from someone who has it by default (`taken`); `holders` is everyone who holds it.
+CREATE OR REPLACE FUNCTION palisade.audience(relation oid, flag integer,
+    OUT added text[], OUT taken boolean, OUT holders text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH explicit AS (
+        SELECT DISTINCT ON (a.user_name) a.user_name, a.privileges & (flag | 1) = flag AS held
+        FROM palisade.names_of(relation) n
+        JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name
+        ORDER BY a.user_name, n.depth
+    ), people AS (
+        SELECT u.name, u.superuser OR u.defaults & flag <> 0 AS by_default,
+               u.superuser OR coalesce(e.held, u.defaults & flag <> 0) AS now
+        FROM palisade.users u LEFT JOIN explicit e ON e.user_name = u.name
+        WHERE u.enabled AND (u.superuser OR u.defaults & 1 = 0)
+    )
+    SELECT coalesce(array_agg(name) FILTER (WHERE now AND NOT by_default), '{}'),
+           coalesce(bool_or(by_default AND NOT now), false),
+           coalesce(array_agg(name) FILTER (WHERE now), '{}')
+    FROM people
+$palisade$;
+
+-- The SQL privileges that a flag means, by kind of relation.
+CREATE OR REPLACE FUNCTION palisade.sql_privileges(kind text, flag integer) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT CASE flag
+        WHEN 2 THEN CASE kind WHEN 'S' THEN 'SELECT' ELSE 'SELECT, REFERENCES' END
+        WHEN 4 THEN CASE kind WHEN 'S' THEN 'USAGE' ELSE 'INSERT' END
+        WHEN 8 THEN 'UPDATE'
+        WHEN 16 THEN CASE kind WHEN 'S' THEN NULL ELSE 'DELETE, TRUNCATE' END END
+$palisade$;
+
+-- Owner and grants of one relation.
+CREATE OR REPLACE FUNCTION palisade.settle_relation(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    rel record;
+    owner text;
+    noun text;
+    flag integer;
+    grantee text;
+    gave text;
+    who record;
+BEGIN
+    SELECT c.relkind::text AS kind, c.relowner::regrole::text AS owner, c.relacl,
+           format('%I.%I', n.nspname, c.relname) AS name, c.reloptions,
+           EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+               AND d.refobjsubid > 0 AND d.refclassid = 'pg_class'::regclass
+               AND d.deptype IN ('a', 'i') AND c.relkind = 'S') AS linked
+    INTO STRICT rel
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    noun := CASE rel.kind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END;
+    owner := CASE WHEN palisade.has_keys(relation) THEN 'palisade_keys' ELSE 'palisade_owner' END;
+    -- A column's sequence goes with its table; PostgreSQL moves it itself.
+    IF rel.owner <> owner AND NOT rel.linked THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', rel.name, owner);
+    END IF;
+    IF rel.kind = 'v' AND NOT coalesce(rel.reloptions @> '{security_invoker=true}', false) THEN
+        EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', rel.name);
+    END IF;
+    SELECT c.relowner::regrole::text, c.relacl INTO owner, rel.relacl FROM pg_class c WHERE c.oid = relation;
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM aclexplode(coalesce(rel.relacl, acldefault(CASE rel.kind WHEN 'S' THEN 's' ELSE 'r' END::"char",
+            owner::regrole::oid))) a
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', noun, rel.name, grantee);
+    END LOOP;
+    IF rel.kind <> 'S' THEN
+        EXECUTE format('GRANT TRIGGER %s ON TABLE %s TO %s',
+            CASE owner WHEN 'palisade_keys' THEN ', SELECT, UPDATE, DELETE' ELSE '' END, rel.name, owner);
+    END IF;
+    FOREACH flag IN ARRAY ARRAY[2, 4, 8, 16] LOOP
+        gave := palisade.sql_privileges(rel.kind, flag);
+        CONTINUE WHEN gave IS NULL;
+        SELECT * INTO who FROM palisade.audience(relation, flag);
+        IF NOT who.taken THEN
+            EXECUTE format('GRANT %s ON %s %s TO %I', gave, noun, rel.name, palisade.group_name(flag, 0));
+        END IF;
+        IF who.taken OR cardinality(who.added) > 0 THEN
+            PERFORM palisade.settle_group(palisade.group_name(flag, relation),
+                CASE WHEN who.taken THEN who.holders ELSE who.added END);
+            EXECUTE format('GRANT %s ON %s %s TO %I', gave, noun, rel.name,
+                palisade.group_name(flag, relation));
+        END IF;
+    END LOOP;
+END
+$palisade$;
+
+-- Takes back grants on columns, grant options and grants by others; then owner and grants as they should be.
+CREATE OR REPLACE FUNCTION palisade.regularize(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT DISTINCT a.attname, CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END AS grantee
+        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = relation AND NOT a.attisdropped
+    LOOP
+        EXECUTE format('REVOKE ALL (%I) ON TABLE %s FROM %s CASCADE', given.attname, palisade.label(relation), given.grantee);
+    END LOOP;
+    PERFORM palisade.settle_relation(relation);
+    PERFORM palisade.remember(relation);
+END
+$palisade$;
+
+-- Who may use a schema: whoever holds any right on data there. An ACL on the schema itself decides
+-- alone; else the default, else an ACL on anything within.
+CREATE OR REPLACE FUNCTION palisade.settle_schema(namespace oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    space record;
+    grantee text;
+    who record;
+BEGIN
+    SELECT n.nspname::text AS plain, quote_ident(n.nspname) AS name, n.nspowner::regrole::text AS owner, n.nspacl
+    INTO STRICT space FROM pg_namespace n WHERE n.oid = namespace;
+    IF space.owner <> 'palisade_owner' THEN
+        EXECUTE format('ALTER SCHEMA %s OWNER TO palisade_owner', space.name);
+        SELECT n.nspacl INTO space.nspacl FROM pg_namespace n WHERE n.oid = namespace;
+    END IF;
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM aclexplode(space.nspacl) a WHERE a.grantee <> 'palisade_owner'::regrole
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', space.name, grantee);
+    END LOOP;
+    -- The owner itself may not look in: who has an ACL that shuts the schema would through it. Foreign
+    -- keys are checked as palisade_keys, whose members have no such ACL.
+    EXECUTE format('REVOKE USAGE ON SCHEMA %s FROM palisade_owner', space.name);
+    EXECUTE format('GRANT CREATE ON SCHEMA %s TO palisade_owner', space.name);
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO palisade_keys', space.name);
+    WITH explicit AS (
+        SELECT a.user_name, a.privileges & 1 = 0 AND a.privileges & 1022 <> 0 AS held
+        FROM palisade.acls a WHERE a.schema = space.plain AND a.name = ''
+    ), within AS (
+        SELECT DISTINCT a.user_name FROM palisade.acls a
+        WHERE a.schema = space.plain AND a.name <> '' AND a.privileges & 1 = 0 AND a.privileges & 1022 <> 0
+    ), people AS (
+        SELECT u.name, u.superuser OR u.defaults & 1022 <> 0 AS by_default,
+               u.superuser OR coalesce(e.held, u.defaults & 1022 <> 0 OR w.user_name IS NOT NULL) AS now
+        FROM palisade.users u LEFT JOIN explicit e ON e.user_name = u.name
+        LEFT JOIN within w ON w.user_name = u.name
+        WHERE u.enabled AND (u.superuser OR u.defaults & 1 = 0)
+    )
+    SELECT coalesce(array_agg(name) FILTER (WHERE now AND NOT by_default), '{}') AS added,
+           coalesce(bool_or(by_default AND NOT now), false) AS taken,
+           coalesce(array_agg(name) FILTER (WHERE now), '{}') AS holders
+    INTO who FROM people;
+    IF NOT who.taken THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO palisade_usage', space.name);
+    END IF;
+    IF who.taken OR cardinality(who.added) > 0 THEN
+        PERFORM palisade.settle_group(palisade.group_name(0, namespace),
+            CASE WHEN who.taken THEN who.holders ELSE who.added END);
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', space.name, palisade.group_name(0, namespace));
+    END IF;
+END
+$palisade$;
+
+-- After a foreign key came or went: the tables at its ends change owner, and whoever lacks select,
+-- update or delete on one of them leaves the role that owns them.
+CREATE OR REPLACE FUNCTION palisade.settle_keys() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    relation oid;
+    left_out text;
+    changed boolean := false;
+BEGIN
+    FOR relation IN
+        WITH keyed AS (
+            SELECT k.conrelid AS oid FROM pg_constraint k WHERE k.contype = 'f'
+            UNION SELECT k.confrelid FROM pg_constraint k WHERE k.contype = 'f'
+        )
+        SELECT c.oid FROM pg_class c WHERE c.relkind IN ('r', 'p') AND (
+            c.relowner = 'palisade_owner'::regrole AND c.oid IN (SELECT k.oid FROM keyed k)
+            OR c.relowner = 'palisade_keys'::regrole AND c.oid NOT IN (SELECT k.oid FROM keyed k))
+    LOOP
+        changed := true;
+        PERFORM palisade.settle_relation(relation);
+        PERFORM palisade.remember(relation);
+    END LOOP;
+    IF changed THEN
+        SELECT string_agg(quote_ident(m.rolname), ', ') INTO left_out
+        FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member
+        WHERE a.roleid = 'palisade_keys'::regrole AND m.rolname::text IN (
+            SELECT x.user_name FROM pg_class c, palisade.names_of(c.oid) n
+            JOIN palisade.acls x ON x.schema = n.schema AND x.name = n.name
+            WHERE c.relowner = 'palisade_keys'::regrole AND c.relkind IN ('r', 'p')
+              AND x.privileges & 27 <> 26)
+          AND NOT palisade.is_superuser(m.rolname::text);
+        IF left_out IS NOT NULL THEN
+            EXECUTE format('REVOKE palisade_keys FROM %s', left_out);
+        END IF;
+    END IF;
+END
+$palisade$;
+
+-- All grants on a relation or schema, and on its columns, as one text.
+CREATE OR REPLACE FUNCTION palisade.acl_text(of_class oid, object oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT CASE WHEN of_class = 'pg_namespace'::regclass
+        THEN (SELECT n.nspacl::text FROM pg_namespace n WHERE n.oid = object)
+        ELSE coalesce((SELECT c.relacl::text FROM pg_class c WHERE c.oid = object), '') || coalesce(
+            (SELECT string_agg(a.attnum || a.attacl::text, ' ' ORDER BY a.attnum)
+             FROM pg_attribute a WHERE a.attrelid = object AND a.attacl IS NOT NULL), '') END
+$palisade$;
+
+-- The users' functions, operators and domains that run when someone writes to the table or reads the view.
+CREATE OR REPLACE FUNCTION palisade.code_of(relation oid) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH parts (class, oid) AS (
+        SELECT 'pg_class'::regclass::oid, relation
+        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid = relation
+        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid = relation
+        UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k WHERE k.conrelid = relation
+        UNION ALL SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE r.ev_class = relation
+    )
+    SELECT coalesce(array_agg(DISTINCT d.refobjid ORDER BY d.refobjid), '{}')
+    FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+    LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+    WHERE d.refobjid >= 16384
+      AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd')
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.remember(relation oid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
+    SELECT 'pg_class'::regclass, c.oid, n.nspname, c.relname, c.relkind, palisade.parent_of(c.oid),
+           coalesce(palisade.acl_text('pg_class'::regclass, c.oid), ''),
+           c.relrowsecurity::text || c.relforcerowsecurity::text, palisade.code_of(c.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
+    ON CONFLICT (class, oid) DO UPDATE SET schema = excluded.schema, name = excluded.name,
+        kind = excluded.kind, parent = excluded.parent, acl = excluded.acl, rls = excluded.rls, code = excluded.code
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.remember_schema(namespace oid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
+    SELECT 'pg_namespace'::regclass, n.oid, n.nspname, '', 'n', 0,
+           coalesce(palisade.acl_text('pg_namespace'::regclass, n.oid), ''), '', '{}'
+    FROM pg_namespace n WHERE n.oid = namespace
+    ON CONFLICT (class, oid) DO UPDATE SET schema = excluded.schema, acl = excluded.acl
+$palisade$;
+
+-- Makes the table of what the guards know agree with the catalogue; the agent runs it after a plan.
+CREATE OR REPLACE FUNCTION palisade.remember_all() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    DELETE FROM palisade.objects o WHERE NOT CASE o.class
+        WHEN 'pg_class'::regclass THEN EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = o.oid)
+        WHEN 'pg_namespace'::regclass THEN EXISTS (SELECT 1 FROM pg_namespace n WHERE n.oid = o.oid)
+        ELSE EXISTS (SELECT 1 FROM pg_statistic_ext s WHERE s.oid = o.oid) END;
+    SELECT count(palisade.remember_schema(n.oid)) FROM pg_namespace n
+    WHERE n.nspowner = 'palisade_owner'::regrole;
+    SELECT count(palisade.remember(c.oid)) FROM pg_class c
+    WHERE c.relowner IN ('palisade_owner'::regrole, 'palisade_keys'::regrole)
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I');
+    INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
+    SELECT 'pg_statistic_ext'::regclass, s.oid, n.nspname, s.stxname, 't', s.stxrelid, '', '', '{}'
+    FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+    ON CONFLICT (class, oid) DO NOTHING
+$palisade$;

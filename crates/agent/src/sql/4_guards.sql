@@ -1,0 +1,680 @@
+-- The guards: event triggers that ask, for every statement that defines something, whether the session's
+-- user holds the flag for it. Each is an outer function that runs as whoever fired it (so it sees who that
+-- is) and an inner one that runs as the bootstrap superuser and reads the tables. What a guard itself
+-- executes fires the guards again; there the outer function sees a superuser and lets it pass. The user is
+-- session_user, which neither SET ROLE nor a SECURITY DEFINER function changes; but a background process
+-- (autovacuum calls the functions in an index) has the superuser as session_user and the table's owner as
+-- current_user, so session_user alone never lets anything pass.
+
+CREATE OR REPLACE FUNCTION palisade.refuse(tag text, why text, remedy text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    RAISE EXCEPTION 'permission denied: % %', tag, why
+        USING ERRCODE = 'insufficient_privilege', HINT = remedy;
+END
+$palisade$;
+
+-- Refuses unless `held` has all flags of `needed`.
+CREATE OR REPLACE FUNCTION palisade.demand(tag text, needed integer, held integer, object text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF held & needed <> needed THEN
+        PERFORM palisade.refuse(tag, format('needs %s on %s', palisade.flag_names(needed), object),
+            'A user with set_acl can give it: palisade acl set.');
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.label(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT format('%I.%I', n.nspname, c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.demand_on(tag text, needed integer, relation oid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.demand(tag, needed, palisade.flags_on(session_user::text, relation), palisade.label(relation))
+$palisade$;
+
+-- Refuses unless the user reads every relation that the name in the statement can mean, and all that
+-- inherits from it. The name may be unqualified: then it can mean any relation so called.
+CREATE OR REPLACE FUNCTION palisade.demand_by_name(tag text, needed integer, words text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    relation oid;
+BEGIN
+    FOR relation IN
+        WITH RECURSIVE tree AS (
+            SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relname = words[cardinality(words)] AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I')
+              AND n.nspname !~ '^pg_(temp|toast)' AND (cardinality(words) = 1 OR n.nspname = words[1])
+            UNION
+            SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+        )
+        SELECT t.oid FROM tree t JOIN pg_class c ON c.oid = t.oid
+        WHERE c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    LOOP
+        PERFORM palisade.demand_on(tag, needed, relation);
+    END LOOP;
+END
+$palisade$;
+
+-- The words of a possibly qualified, possibly quoted name, folded as SQL folds them.
+CREATE OR REPLACE FUNCTION palisade.words(name text) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT parse_ident(name)
+$palisade$;
+
+-- Statements in which PostgreSQL evaluates expressions over rows that are there already, before any
+-- later check. Only the text of a single statement that the client sent itself is believed; anything
+-- else is refused for those who don't read everything.
+CREATE OR REPLACE FUNCTION palisade.check_expressions(tag text, context text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
+    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    plain_type CONSTANT text := '(?:bool|boolean|smallint|int|int2|int4|int8|integer|bigint|real|float|float4|float8'
+        || '|double\s+precision|numeric(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?|decimal|text|bytea|uuid|json|jsonb|date'
+        || '|time|timetz|timestamp|timestamptz|(?:time|timestamp)\s+with(?:out)?\s+time\s+zone|interval|inet|cidr'
+        || '|(?:var)?char(?:acter)?(?:\s+varying)?(?:\s*\(\s*\d+\s*\))?)(?:\s*\[\s*\])?';
+    harmless CONSTANT text := '^(?:rename\s+(?:(?:column\s+|constraint\s+)?' || ident || '\s+)?to\s+' || ident
+        || '|set\s+schema\s+' || ident
+        || '|owner\s+to\s+' || ident
+        || '|(?:enable|disable|force|no\s+force)\s+row\s+level\s+security'
+        || '|(?:enable|disable)\s+trigger\s+' || ident
+        || '|drop\s+(?:column\s+|constraint\s+)?(?:if\s+exists\s+)?' || ident || '(?:\s+cascade|\s+restrict)?'
+        || '|alter\s+(?:column\s+)?' || ident || '\s+(?:drop\s+default|drop\s+not\s+null|set\s+not\s+null'
+        || '|set\s+statistics\s+-?\d+|drop\s+expression|drop\s+identity)'
+        || '|add\s+(?:column\s+)?(?:if\s+not\s+exists\s+)?' || ident || '\s+(' || plain_type || '))$';
+    statement text := regexp_replace(current_query(), '^\s+|\s*;?\s*$', '', 'g');
+    part text[];
+    kind text;
+BEGIN
+    IF palisade.reads_all(session_user::text) THEN
+        RETURN;
+    END IF;
+    IF tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named
+            || '\s+(rename\s+to|owner\s+to|set\s+schema)\s+' || ident || '$') THEN
+        RETURN;
+    END IF;
+    -- One line of context is the guard's own: no function stands between it and the client.
+    IF context !~ '\n' AND statement !~ ';' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
+        IF tag = 'CREATE INDEX' THEN
+            part := regexp_match(statement, '^create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?(?:(?:if\s+not\s+exists\s+)?'
+                || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')\s*(.*)$', 'i');
+            IF part IS NOT NULL THEN
+                IF part[2] ~* ('^(?:using\s+(?:btree|hash|gin|gist|brin|spgist)\s*)?\(\s*' || ident
+                        || '(?:\s+asc|\s+desc)?(?:\s*,\s*' || ident || '(?:\s+asc|\s+desc)?)*\s*\)$') THEN
+                    RETURN;
+                END IF;
+                PERFORM palisade.demand_by_name(tag, 2, palisade.words(part[1]));
+                RETURN;
+            END IF;
+        ELSIF tag = 'CREATE STATISTICS' THEN
+            part := regexp_match(statement, '^create\s+statistics\s+[^()]*(?:\([^()]*\)\s*)?on\s+.*\s+from\s+('
+                || named || ')$', 'i');
+            IF part IS NOT NULL THEN
+                PERFORM palisade.demand_by_name(tag, 2, palisade.words(part[1]));
+                RETURN;
+            END IF;
+        ELSE
+            part := regexp_match(statement, '^alter\s+(table|foreign\s+table|view|materialized\s+view|sequence|index)\s+'
+                || '(?:if\s+exists\s+)?(?:only\s+)?(' || named || ')\s*\*?\s+(\S.*)$', 'i');
+            IF part IS NOT NULL THEN
+                kind := (regexp_match(part[3], harmless, 'i'))[1];
+                -- A user's own type may bear a built-in name, and its default may be a function.
+                IF part[3] ~* harmless AND NOT EXISTS (SELECT 1 FROM pg_type t
+                        WHERE t.typname = lower((regexp_match(kind, '^\w+'))[1]) AND t.oid >= 16384) THEN
+                    RETURN;
+                END IF;
+                IF lower(part[1]) IN ('sequence', 'index') THEN
+                    RETURN;
+                END IF;
+                IF part[3] !~* 'attach|inherit|references' THEN
+                    PERFORM palisade.demand_by_name(tag, 2, palisade.words(part[2]));
+                    RETURN;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+    PERFORM palisade.refuse(tag, 'in this form needs select on all there is',
+        'It could show rows that this user may not read. Send it as a single plain statement that names the table.');
+END
+$palisade$;
+
+-- CONCURRENTLY takes effect before the last transaction of the statement begins, so the flag is asked
+-- for first; PostgreSQL takes it only as a single statement from the client.
+CREATE OR REPLACE FUNCTION palisade.check_concurrently(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
+    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    part text[];
+BEGIN
+    IF tag = 'CREATE INDEX' THEN
+        part := regexp_match(current_query(), '^\s*create\s+(?:unique\s+)?index\s+concurrently\s+'
+            || '(?:(?:if\s+not\s+exists\s+)?' || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')', 'i');
+    ELSIF tag = 'DROP INDEX' THEN
+        part := regexp_match(current_query(), '^\s*drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?('
+            || named || ')\s*(?:cascade\s*|restrict\s*)?;?\s*$', 'i');
+    END IF;
+    IF part IS NULL THEN
+        PERFORM palisade.refuse(tag, 'CONCURRENTLY in this form is for Palisade superusers',
+            'Leave out CONCURRENTLY, or write the statement without comments.');
+    END IF;
+    PERFORM palisade.demand_by_name(tag, 32, palisade.words(part[1]));
+END
+$palisade$;
+
+-- REFRESH runs the view's query as the view's owner, who reads nothing: for this statement it is the
+-- user who refreshes, with `update` on the view and only her own rights on what it reads.
+CREATE OR REPLACE FUNCTION palisade.lend_view(tag text, context text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
+    part text[];
+    words text[];
+    found oid[];
+BEGIN
+    part := regexp_match(current_query(), '^\s*refresh\s+materialized\s+view\s+(?:concurrently\s+)?('
+        || ident || '(?:\s*\.\s*' || ident || ')?)\s*(?:with\s+(?:no\s+)?data\s*)?;?\s*$', 'i');
+    IF part IS NULL OR context ~ '\n' THEN
+        RETURN;
+    END IF;
+    words := palisade.words(part[1]);
+    SELECT array_agg(o.oid) INTO found FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid
+    WHERE o.class = 'pg_class'::regclass AND c.relkind = 'm' AND c.relowner = 'palisade_owner'::regrole
+      AND o.name = words[cardinality(words)] AND (cardinality(words) = 1 OR o.schema = words[1]);
+    IF cardinality(found) > 1 THEN
+        PERFORM palisade.refuse(tag, 'names several materialized views', 'Write its schema, too.');
+    ELSIF cardinality(found) = 1 THEN
+        PERFORM palisade.demand_on(tag, 8, found[1]);
+        EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO %I', palisade.label(found[1]), session_user);
+    END IF;
+END
+$palisade$;
+
+-- A role that the ledger doesn't know, as itself: its objects are not ours, and ours are out of its reach.
+CREATE OR REPLACE FUNCTION palisade.is_stranger(fired_by text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT fired_by = session_user::text
+       AND NOT EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = session_user::text)
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_start(fired_by text, tag text, context text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF palisade.is_stranger(fired_by) THEN
+        RETURN;
+    END IF;
+    IF tag IN ('DROP OWNED', 'ALTER DEFAULT PRIVILEGES', 'CREATE RULE', 'CREATE EVENT TRIGGER', 'ALTER EVENT TRIGGER',
+               'CREATE FOREIGN DATA WRAPPER', 'ALTER FOREIGN DATA WRAPPER', 'CREATE LANGUAGE', 'ALTER LANGUAGE',
+               'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'CREATE PUBLICATION', 'ALTER PUBLICATION',
+               'CREATE TRANSFORM', 'CREATE CAST', 'CREATE ACCESS METHOD', 'CREATE OPERATOR CLASS',
+               'CREATE OPERATOR FAMILY', 'ALTER OPERATOR CLASS', 'ALTER OPERATOR FAMILY', 'CREATE CONVERSION',
+               'ALTER LARGE OBJECT', 'SECURITY LABEL') THEN
+        PERFORM palisade.refuse(tag, 'is not for users', 'Rights come from the ledger: palisade acl, palisade user.');
+    ELSIF tag ~ '(EXTENSION|SERVER|USER MAPPING|FOREIGN SCHEMA|FOREIGN TABLE)$'
+            AND NOT palisade.is_superuser(session_user::text) THEN
+        PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
+    ELSIF tag = 'REFRESH MATERIALIZED VIEW' THEN
+        PERFORM palisade.lend_view(tag, context);
+    ELSIF palisade.is_superuser(session_user::text) THEN
+        RETURN;
+    END IF;
+    IF tag IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently' THEN
+        PERFORM palisade.check_concurrently(tag);
+    END IF;
+    IF tag IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'CREATE INDEX',
+               'CREATE STATISTICS', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+        PERFORM palisade.check_expressions(tag, context);
+    END IF;
+END
+$palisade$;
+
+-- A relation that a statement created, altered or commented on.
+CREATE OR REPLACE FUNCTION palisade.end_relation(tag text, command text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    me CONSTANT text := session_user::text;
+    boss CONSTANT boolean := palisade.is_superuser(me);
+    now record;
+    known palisade.objects;
+    ours boolean;
+    above oid;
+BEGIN
+    SELECT c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, c.relowner::regrole::text AS owner,
+           c.relrowsecurity AND NOT c.relforcerowsecurity AS unforced,
+           c.relrowsecurity::text || c.relforcerowsecurity::text AS rls, palisade.parent_of(c.oid) AS parent
+    INTO now FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = relation AND c.relpersistence <> 't';
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
+    ours := FOUND OR now.owner IN ('palisade_owner', 'palisade_keys');
+    IF known.oid IS NULL AND command ~ '^(CREATE|SELECT)' THEN
+        -- New. A table's own indexes and sequences come with the table.
+        IF now.kind IN ('i', 'I') THEN
+            IF tag = 'CREATE INDEX' THEN
+                PERFORM palisade.demand_on(tag, 32, now.parent);
+            END IF;
+            PERFORM palisade.end_code(tag, now.parent);
+        ELSIF now.kind = 'c' THEN
+            PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+            RETURN;
+        ELSE
+            IF now.kind <> 'S' OR now.parent = 0 THEN
+                PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+                IF palisade.acl_of(me, now.schema, now.name) IS NOT NULL THEN
+                    PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, now.name),
+                        format('%I.%I', now.schema, now.name));
+                END IF;
+            ELSIF tag = 'CREATE SEQUENCE' THEN
+                PERFORM palisade.demand_on(tag, 64, now.parent);
+            END IF;
+            PERFORM palisade.end_parents(tag, relation);
+            PERFORM palisade.settle_relation(relation);
+        END IF;
+        PERFORM palisade.remember(relation);
+        RETURN;
+    END IF;
+    IF NOT ours THEN
+        RETURN;
+    END IF;
+    IF command = 'REFRESH MATERIALIZED VIEW' THEN
+        PERFORM palisade.demand_on(tag, 8, relation);
+        EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO palisade_owner', palisade.label(relation));
+        RETURN;
+    END IF;
+    IF now.kind IN ('i', 'I') THEN
+        PERFORM palisade.demand_on(tag, 32, now.parent);
+    ELSIF NOT (tag IN ('CREATE TABLE', 'CREATE SCHEMA') AND command LIKE 'ALTER %'
+            OR tag = 'ALTER TABLE' AND now.kind = 'S' AND now.parent <> 0) THEN
+        -- Else it is a step of making a new table, or of a column.
+        PERFORM palisade.demand_on(tag, 64, relation);
+        PERFORM palisade.end_code(tag, relation);
+    END IF;
+    IF now.owner NOT IN ('palisade_owner', 'palisade_keys') THEN
+        PERFORM palisade.refuse(tag, 'may not change an owner', 'All objects belong to Palisade; rights come from its ledger.');
+    END IF;
+    IF known.oid IS NOT NULL AND NOT boss
+            AND (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent) THEN
+        PERFORM palisade.end_parents(tag, relation);
+        SELECT p INTO above FROM unnest(ARRAY[known.parent, now.parent]) p
+        WHERE p <> 0 AND EXISTS (SELECT 1 FROM palisade.names_of(p) n
+            JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name) LIMIT 1;
+        IF above IS NOT NULL OR EXISTS (SELECT 1 FROM palisade.acls a WHERE (a.schema, a.name) IN
+                ((known.schema, known.name), (now.schema, now.name))) THEN
+            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END IF;
+    IF known.oid IS NOT NULL AND known.rls <> now.rls THEN
+        PERFORM palisade.demand_on(tag, 512, relation);
+    END IF;
+    -- Whoever may alter counts as the owner, whom policies bind only when forced.
+    IF now.unforced THEN
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', palisade.label(relation));
+    END IF;
+    IF command = 'CREATE VIEW' OR now.kind = 'v' OR known.oid IS NULL
+            OR (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent) THEN
+        PERFORM palisade.settle_relation(relation);
+    ELSIF now.kind IN ('r', 'p') THEN
+        PERFORM palisade.end_parents(tag, relation);
+    END IF;
+    PERFORM palisade.remember(relation);
+END
+$palisade$;
+
+-- Functions that were built into a table run with the rights of whoever writes to it.
+CREATE OR REPLACE FUNCTION palisade.end_code(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    before oid[];
+BEGIN
+    SELECT o.code INTO before FROM palisade.objects o
+    WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
+    IF FOUND AND NOT palisade.code_of(relation) <@ before THEN
+        PERFORM palisade.demand_on(tag || ' with a function of a user', 512, relation);
+    END IF;
+END
+$palisade$;
+
+-- Rows of a child are read through its parents.
+CREATE OR REPLACE FUNCTION palisade.end_parents(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    link record;
+BEGIN
+    FOR link IN SELECT i.inhparent AS parent, c.relispartition AS partition FROM pg_inherits i
+        JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+        WHERE i.inhrelid = relation AND c.relkind IN ('r', 'p', 'f')
+    LOOP
+        PERFORM palisade.demand_on(tag, 64, link.parent);
+        IF NOT palisade.is_superuser(session_user::text) AND EXISTS (
+            SELECT 1 FROM palisade.acls a, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE a.schema = n.nspname AND a.name = c.relname
+              AND (c.oid = relation OR c.oid = link.parent AND NOT link.partition)) THEN
+            PERFORM palisade.refuse(tag, 'would make rows readable past an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END LOOP;
+END
+$palisade$;
+
+-- Functions, types and whatever else has no ACL of its own: the schema's rights count.
+CREATE OR REPLACE FUNCTION palisade.end_other(tag text, command text, class oid, object oid, kind text,
+    in_schema text, identity text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    held CONSTANT integer := palisade.flags(session_user::text, in_schema, '');
+    owner text;
+    definer boolean := false;
+BEGIN
+    IF class = 'pg_proc'::regclass THEN
+        SELECT p.proowner::regrole::text, p.prosecdef INTO owner, definer FROM pg_proc p WHERE p.oid = object;
+    ELSIF class = 'pg_type'::regclass THEN
+        SELECT t.typowner::regrole::text, CASE t.typtype WHEN 'd' THEN 'domain' ELSE kind END
+        INTO owner, kind FROM pg_type t WHERE t.oid = object;
+    END IF;
+    IF definer THEN
+        PERFORM palisade.refuse(tag, 'may not make a function SECURITY DEFINER', 'A right belongs to who asks, not to a function.');
+    END IF;
+    IF command LIKE 'CREATE %' AND owner IS DISTINCT FROM 'palisade_owner' THEN
+        PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema));
+    ELSE
+        PERFORM palisade.demand(tag, CASE WHEN class = 'pg_proc'::regclass AND command <> 'COMMENT' THEN 576 ELSE 64 END,
+            held, quote_ident(in_schema));
+    END IF;
+    IF owner IS DISTINCT FROM 'palisade_owner' AND kind NOT IN ('text search parser', 'text search template') THEN
+        EXECUTE format('ALTER %s %s OWNER TO palisade_owner', kind, identity);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.end_schema(tag text, namespace oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    now record;
+    known palisade.objects;
+BEGIN
+    SELECT n.nspname::text AS name, n.nspowner::regrole::text AS owner INTO now FROM pg_namespace n WHERE n.oid = namespace;
+    SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_namespace'::regclass AND o.oid = namespace;
+    IF NOT FOUND AND tag = 'CREATE SCHEMA' THEN
+        PERFORM palisade.demand(tag, 128, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+    ELSE
+        PERFORM palisade.demand(tag, 64, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+        IF now.owner <> 'palisade_owner' THEN
+            PERFORM palisade.refuse(tag, 'may not change an owner', 'All objects belong to Palisade; rights come from its ledger.');
+        END IF;
+        IF known.schema IS DISTINCT FROM now.name AND NOT palisade.is_superuser(session_user::text)
+                AND EXISTS (SELECT 1 FROM palisade.acls a WHERE a.schema IN (known.schema, now.name)) THEN
+            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END IF;
+    IF known.schema IS DISTINCT FROM now.name THEN
+        UPDATE palisade.objects o SET schema = now.name WHERE o.schema = known.schema;
+        PERFORM palisade.settle_schema(namespace);
+    END IF;
+    PERFORM palisade.remember_schema(namespace);
+END
+$palisade$;
+
+-- GRANT and REVOKE don't say on what: it is found by what changed.
+CREATE OR REPLACE FUNCTION palisade.end_grant(tag text, kind text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    changed record;
+    touched boolean := false;
+    defaults integer;
+BEGIN
+    FOR changed IN
+        SELECT o.oid, o.class, o.schema FROM palisade.objects o
+        WHERE o.class IN ('pg_class'::regclass, 'pg_namespace'::regclass) AND o.kind NOT IN ('i', 'I')
+          AND o.acl <> coalesce(palisade.acl_text(o.class, o.oid), '')
+    LOOP
+        touched := true;
+        IF changed.class = 'pg_namespace'::regclass THEN
+            PERFORM palisade.demand(tag, 512, palisade.flags(session_user::text, changed.schema, ''), quote_ident(changed.schema));
+            PERFORM palisade.remember_schema(changed.oid);
+        ELSE
+            PERFORM palisade.demand_on(tag, 512, changed.oid);
+            PERFORM palisade.remember(changed.oid);
+        END IF;
+    END LOOP;
+    -- What has no ACL of its own to look at: only who holds grant on everything.
+    IF kind NOT IN ('TABLE', 'SEQUENCE', 'SCHEMA') THEN
+        SELECT coalesce(max(CASE WHEN u.superuser THEN 32766 ELSE u.defaults END), 0) INTO defaults
+        FROM palisade.users u WHERE u.name = session_user::text AND u.enabled;
+        PERFORM palisade.demand(tag, 512, defaults, lower(kind) || 's');
+    END IF;
+    IF touched THEN
+        RAISE NOTICE 'palisade: % outside the ledger does not last: it is drift, and undone at the next reconciliation', tag
+            USING HINT = 'Use palisade acl set USER OBJECT PRIVILEGES.';
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_end(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    cmd record;
+    relation oid;
+BEGIN
+    IF palisade.is_stranger(fired_by) THEN
+        RETURN;
+    END IF;
+    FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+        CONTINUE WHEN cmd.in_extension OR cmd.schema_name = 'pg_temp';
+        IF cmd.classid IS NULL THEN
+            PERFORM palisade.end_grant(cmd.command_tag, cmd.object_type);
+        ELSIF cmd.classid = 'pg_class'::regclass THEN
+            PERFORM palisade.end_relation(tag, cmd.command_tag, cmd.objid);
+        ELSIF cmd.classid = 'pg_namespace'::regclass THEN
+            PERFORM palisade.end_schema(tag, cmd.objid);
+        ELSIF cmd.classid = 'pg_trigger'::regclass THEN
+            SELECT t.tgrelid INTO relation FROM pg_trigger t WHERE t.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_policy'::regclass THEN
+            SELECT p.polrelid INTO relation FROM pg_policy p WHERE p.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_rewrite'::regclass THEN
+            SELECT r.ev_class INTO relation FROM pg_rewrite r WHERE r.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_constraint'::regclass
+                AND EXISTS (SELECT 1 FROM pg_constraint k WHERE k.oid = cmd.objid AND k.conrelid <> 0) THEN
+            SELECT k.conrelid INTO relation FROM pg_constraint k WHERE k.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 64);
+        ELSIF cmd.classid = 'pg_statistic_ext'::regclass THEN
+            SELECT s.stxrelid INTO relation FROM pg_statistic_ext s WHERE s.oid = cmd.objid;
+            PERFORM palisade.demand_on(tag, 32, relation);
+            IF cmd.command_tag = 'CREATE STATISTICS' THEN
+                EXECUTE format('ALTER STATISTICS %s OWNER TO palisade_owner', cmd.object_identity);
+                INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
+                SELECT 'pg_statistic_ext'::regclass, s.oid, s.stxnamespace::regnamespace::text, s.stxname, 't',
+                       s.stxrelid, '', '', '{}' FROM pg_statistic_ext s WHERE s.oid = cmd.objid
+                ON CONFLICT (class, oid) DO NOTHING;
+            END IF;
+        ELSIF cmd.schema_name IS NOT NULL THEN
+            PERFORM palisade.end_other(tag, cmd.command_tag, cmd.classid, cmd.objid, cmd.object_type,
+                cmd.schema_name, cmd.object_identity);
+        ELSIF NOT palisade.is_superuser(session_user::text) THEN
+            PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
+        END IF;
+    END LOOP;
+    IF tag IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') THEN
+        PERFORM palisade.settle_keys();
+    END IF;
+    PERFORM pg_notify('palisade_changed', '');
+END
+$palisade$;
+
+-- A trigger, policy, rule or constraint of a relation.
+CREATE OR REPLACE FUNCTION palisade.end_part(tag text, command text, relation oid, needed integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = relation AND c.relpersistence <> 't') THEN
+        PERFORM palisade.demand_on(tag, needed, relation);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_drop(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    me CONSTANT text := session_user::text;
+    gone record;
+    known palisade.objects;
+    owner_table oid;
+BEGIN
+    IF palisade.is_stranger(fired_by) THEN
+        RETURN;
+    END IF;
+    FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
+        CONTINUE WHEN gone.is_temporary;
+        SELECT * INTO known FROM palisade.objects o WHERE o.class = gone.classid AND o.oid = gone.objid;
+        IF gone.schema_name = 'palisade' OR gone.object_identity = 'palisade' AND gone.object_type = 'schema' THEN
+            PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
+        ELSIF gone.classid = 'pg_class'::regclass AND gone.objsubid = 0 THEN
+            IF known.oid IS NULL AND gone.object_type IN ('table', 'view', 'materialized view', 'foreign table') THEN
+                PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, gone.object_name), gone.object_identity);
+            ELSIF known.kind IN ('r', 'p', 'v', 'm', 'f') OR known.kind = 'S' AND (gone.original OR gone.normal) THEN
+                PERFORM palisade.demand(tag, 256, palisade.flags_gone(me, known), gone.object_identity);
+            ELSIF known.kind IN ('i', 'I') AND gone.original THEN
+                PERFORM palisade.demand(tag, 32, palisade.flags_gone(me, known), gone.object_identity);
+            END IF;
+        ELSIF gone.object_type = 'schema' THEN
+            PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.object_name, ''), gone.object_identity);
+        ELSIF NOT (gone.original OR gone.normal) THEN
+            CONTINUE;
+        ELSIF gone.classid = 'pg_statistic_ext'::regclass THEN
+            PERFORM palisade.demand(tag, 32, palisade.flags_gone(me, known), gone.object_identity);
+        ELSIF gone.object_type IN ('table column', 'table constraint', 'default value', 'trigger', 'policy', 'rule',
+                                   'foreign table column') THEN
+            -- Address names are schema, relation, part. A part goes with its relation.
+            SELECT c.oid INTO owner_table FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = gone.address_names[1] AND c.relname = gone.address_names[2];
+            IF FOUND THEN
+                PERFORM palisade.demand_on(tag,
+                    CASE WHEN gone.object_type IN ('trigger', 'policy', 'rule') THEN 576 ELSE 64 END, owner_table);
+            END IF;
+        ELSIF gone.schema_name IS NOT NULL THEN
+            PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, ''), gone.object_identity);
+        ELSIF NOT palisade.is_superuser(me) THEN
+            PERFORM palisade.refuse(tag, format('of %s is for Palisade superusers', gone.object_identity), 'Ask one.');
+        END IF;
+    END LOOP;
+    DELETE FROM palisade.objects o USING pg_event_trigger_dropped_objects() d
+    WHERE o.class = d.classid AND o.oid = d.objid AND d.objsubid = 0;
+    PERFORM palisade.settle_keys();
+    PERFORM pg_notify('palisade_changed', '');
+END
+$palisade$;
+
+-- The rights on a relation that is gone from the catalogue, by what was remembered.
+CREATE OR REPLACE FUNCTION palisade.flags_gone(who text, gone palisade.objects) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    step palisade.objects := gone;
+    hops integer := 0;
+BEGIN
+    WHILE step.parent <> 0 AND hops < 32 AND (palisade.acl_of(who, step.schema, step.name) IS NULL
+            OR step.kind IN ('i', 'I', 't')) LOOP
+        hops := hops + 1;
+        SELECT * INTO step FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = step.parent;
+        EXIT WHEN NOT FOUND;
+    END LOOP;
+    RETURN coalesce(palisade.flags(who, step.schema, step.name), 0);
+END
+$palisade$;
+
+-- PostgreSQL says which table it is about to rewrite: the last word on expressions over rows.
+CREATE OR REPLACE FUNCTION palisade.on_rewrite(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.is_stranger(fired_by) AND EXISTS (SELECT 1 FROM pg_class c
+            WHERE c.oid = pg_event_trigger_table_rewrite_oid() AND c.relpersistence <> 't') THEN
+        PERFORM palisade.demand_on(tag || ' that rewrites rows', 2, pg_event_trigger_table_rewrite_oid());
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.by_superuser(fired_by text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = fired_by AND r.rolsuper)
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_start() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    context text;
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        GET DIAGNOSTICS context = PG_CONTEXT;
+        PERFORM palisade.on_start(current_user::text, tg_tag, context);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_end() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_end(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_drop() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_drop(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_rewrite() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_rewrite(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+-- REASSIGN OWNED fires no event trigger, and every member of palisade_owner could say it. It stops at the
+-- first object that the new owner may not own: this one, in a schema where nobody may create.
+DO $palisade$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation c
+                   WHERE c.collname = 'stays' AND c.collnamespace = 'palisade'::regnamespace) THEN
+        CREATE COLLATION palisade.stays FROM "C";
+    END IF;
+    ALTER COLLATION palisade.stays OWNER TO palisade_owner;
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation c
+                   WHERE c.collname = 'stays_too' AND c.collnamespace = 'palisade'::regnamespace) THEN
+        CREATE COLLATION palisade.stays_too FROM "C";
+    END IF;
+    ALTER COLLATION palisade.stays_too OWNER TO palisade_keys;
+END
+$palisade$;
+
+-- ALWAYS: session_replication_role does not switch them off.
+DO $palisade$
+DECLARE
+    guard record;
+BEGIN
+    FOR guard IN SELECT * FROM (VALUES
+        ('palisade_start', 'ddl_command_start', 'guard_start'), ('palisade_end', 'ddl_command_end', 'guard_end'),
+        ('palisade_drop', 'sql_drop', 'guard_drop'), ('palisade_rewrite', 'table_rewrite', 'guard_rewrite')
+    ) AS g (name, event, function) LOOP
+        EXECUTE format('DROP EVENT TRIGGER IF EXISTS %I', guard.name);
+        EXECUTE format('CREATE EVENT TRIGGER %I ON %s EXECUTE FUNCTION palisade.%I()',
+            guard.name, guard.event, guard.function);
+        EXECUTE format('ALTER EVENT TRIGGER %I ENABLE ALWAYS', guard.name);
+    END LOOP;
+END
+$palisade$;
