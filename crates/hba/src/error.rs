@@ -124,7 +124,7 @@ pub enum FaultKind {
     TokenTooLong,
     /// There were more than [`limits::MAX_FAULTS`](crate::limits::MAX_FAULTS) faults.
     TooManyFaults,
-    /// A control character, which no name has and which hides what the line says.
+    /// A control character, or one that changes the direction of writing: it hides what the line says.
     ControlCharacter,
     /// A quoted part that its line does not end.
     UnterminatedQuote,
@@ -200,7 +200,7 @@ impl FaultKind {
             Self::TooManyTokens => "the line has more than 256 values",
             Self::TokenTooLong => "the value is longer than 254 bytes",
             Self::TooManyFaults => "more than 100 faults",
-            Self::ControlCharacter => "control characters are refused",
+            Self::ControlCharacter => "the character can't be seen",
             Self::UnterminatedQuote => "the quote is not closed on its line",
             Self::StrayComma => "a comma joins two values of one list",
             Self::IncludedFile | Self::IncludeDirective => "other files can't be included",

@@ -89,7 +89,11 @@ pub(crate) fn lines(text: &str) -> Vec<Result<Line, Fault>> {
             };
             (line, raw) = (next_line, next);
         }
-        match Cursor::new(&logical, end).fields() {
+        let fields = match logical.iter().find(|(c, _)| is_unseen(*c)) {
+            Some((c, here)) => Err(here.fault(*c, FaultKind::ControlCharacter)),
+            None => Cursor::new(&logical, end).fields(),
+        };
+        match fields {
             Ok(fields) if fields.is_empty() => {}
             Ok(fields) => out.push(Ok(Line {
                 number,
@@ -113,9 +117,17 @@ pub(crate) fn split_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').map(|line| line.trim_end_matches('\r'))
 }
 
-/// `pg_isblank`
+/// `pg_isblank`; its carriage return is refused within a line.
 fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r')
+    matches!(c, ' ' | '\t')
+}
+
+/// What makes a line look like another one to whoever reads it before signing: control characters
+/// and marks that change the direction of writing, in comments, too. (A NUL in a comment even makes
+/// PostgreSQL take the next line for a part of it.)
+fn is_unseen(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 struct Cursor<'a> {
@@ -185,8 +197,6 @@ impl<'a> Cursor<'a> {
                 } else {
                     open = None;
                 }
-            } else if c.is_control() && c != '\t' {
-                return Err(here.fault(c, FaultKind::ControlCharacter));
             } else {
                 text.push(c);
             }
