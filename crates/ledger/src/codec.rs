@@ -22,6 +22,7 @@ use crate::limits::MAX_ENTRY_BYTES;
 use crate::name::{Uid, UserName};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
+use crate::weak::{WEAK_KEY, is_weak};
 
 /// CBOR tag of a `COSE_Sign1` (RFC 9052, section 2).
 const COSE_SIGN1: Tag = Tag::new(18);
@@ -202,6 +203,7 @@ impl<'b, C> Decode<'b, C> for ObjectName {
 /// A public key as 32 bytes.
 pub(crate) mod one_key {
     use super::{CborError, Decoder, EncodeError, Encoder, PublicKey, Write, refused};
+    use super::{WEAK_KEY, is_weak};
 
     pub(crate) fn encode<C, W: Write>(
         key: &PublicKey,
@@ -213,9 +215,13 @@ pub(crate) mod one_key {
 
     pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<PublicKey, CborError> {
         let bytes = d.bytes()?.try_into();
-        bytes
+        let key = bytes
             .map(PublicKey::from_bytes)
-            .map_err(|_| refused("a public key has 32 bytes"))
+            .map_err(|_| refused("a public key has 32 bytes"))?;
+        if is_weak(&key) {
+            return Err(refused(WEAK_KEY));
+        }
+        Ok(key)
     }
 }
 

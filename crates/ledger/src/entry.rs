@@ -53,7 +53,8 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// Milliseconds since 1970-01-01 00:00 UTC, by the author's clock; never before the entry before.
+/// Milliseconds since 1970-01-01 00:00 UTC, by the author's clock. A user's entry never lies before
+/// the entry before it; the cluster key's may, to heal a ledger whose time was set too far ahead.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Millis(pub u64);

@@ -25,6 +25,7 @@ mod show;
 mod state;
 pub mod users_cfg;
 mod verify;
+mod weak;
 
 pub use authority::Need;
 pub use chain::{Continuity, SplitError, continuity, split};

@@ -1,7 +1,7 @@
 //! Every bound of the ledger, each with its reason. A bound may grow, never shrink: entries that were
 //! accepted once must stay readable.
 
-/// Bytes of one signed entry. The largest change is a set of hba rules; all others stay below 4 KiB.
+/// Bytes of one signed entry. The largest change is a set of hba rules; all others stay below 9 KiB.
 /// etcd refuses requests above 1.5 MiB.
 pub const MAX_ENTRY_BYTES: usize = palisade_hba::limits::MAX_TEXT_BYTES + 4096;
 
@@ -22,6 +22,15 @@ pub const MAX_ISSUING_CAS: usize = 16;
 
 /// Bytes of a text about a change (why a certificate was revoked, a cluster's name).
 pub const MAX_TEXT_BYTES: usize = 256;
+
+/// Milliseconds from 1970 to the end of the year 9999, the last that RFC 3339 can write.
+pub const MAX_TIME_MILLIS: u64 = 253_402_300_799_999;
+
+/// How far an entry's time may lie ahead of the clock of the store that takes it in from its author.
+/// Nothing here reads a clock, so [`crate::verify`] can't ask for it; without it one entry of the
+/// least user could move the ledger's time to the year 9999, and every honest clock after it would
+/// be behind. Five minutes are more than clocks without NTP drift in a month.
+pub const MAX_AHEAD_MILLIS: u64 = 5 * 60 * 1000;
 
 /// Users that the ledger holds. Keeps the folded state of the largest cluster under 1 GiB.
 pub const MAX_USERS: usize = 1_000_000;

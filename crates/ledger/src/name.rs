@@ -30,7 +30,7 @@ pub enum NameError {
     Length,
     /// A character that could change the meaning of a file that the name is written to.
     #[error(
-        "a user name has no {0:?}: spaces, control characters, quotes, commas, backslashes and # are left out, as is a leading + @ or /"
+        "a user name has no {0:?}: spaces, control and invisible characters, quotes, commas, backslashes and # are left out, as is a leading + @ or /"
     )]
     Character(char),
 }
@@ -91,7 +91,10 @@ impl UserName {
             return Err(NameError::Length);
         }
         let special = |c: char| {
-            c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '\\' | ',' | '#')
+            c.is_control()
+                || c.is_whitespace()
+                || is_unseen(c)
+                || matches!(c, '"' | '\'' | '`' | '\\' | ',' | '#')
         };
         if let Some(bad) = name.chars().find(|c| special(*c)) {
             return Err(NameError::Character(bad));
@@ -112,6 +115,23 @@ impl UserName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Characters that show as nothing or turn the text around them (Unicode, general category Cf): with
+/// them two names look the same.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 impl std::borrow::Borrow<str> for UserName {
@@ -181,6 +201,9 @@ mod tests {
             "none",
             "all",
             "replication",
+            "root\u{200b}",
+            "\u{202e}toor",
+            "ro\u{ad}ot",
         ] {
             assert!(UserName::new(name).is_err(), "{name:?}");
         }

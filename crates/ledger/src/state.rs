@@ -161,12 +161,17 @@ impl State {
         self.names.get(name).and_then(|uid| self.user(*uid))
     }
 
-    /// The lowest uid that was never used, for a user added without one.
+    /// A uid that was never used, for a user added without one: the one above the highest, or, once
+    /// somebody took the highest that there is, the lowest free one.
     #[must_use]
     pub fn next_uid(&self) -> Option<Uid> {
         let used = |set: Option<&Uid>| set.map_or(0, |uid| uid.get());
         let highest = used(self.users.keys().next_back()).max(used(self.removed.last()));
-        highest.checked_add(1).and_then(|next| Uid::new(next).ok())
+        let unused = |uid: &Uid| !self.users.contains_key(uid) && !self.removed.contains(uid);
+        let numbers = highest.checked_add(1).into_iter().chain(1..highest);
+        numbers
+            .filter_map(|number| Uid::new(number).ok())
+            .find(unused)
     }
 
     /// The explicit access control lists.
@@ -227,6 +232,12 @@ impl State {
     #[must_use]
     pub fn is_revoked(&self, serial: &[u8]) -> bool {
         self.revoked.contains(trim(serial))
+    }
+
+    /// Whether a user of this id was removed. The id is never given again.
+    #[must_use]
+    pub fn was_removed(&self, uid: Uid) -> bool {
+        self.removed.contains(&uid)
     }
 
     /// What `users.cfg` said of this user when it was last read.
@@ -331,9 +342,16 @@ impl State {
         }
     }
 
+    /// Takes over what the file says now and did not say before. What it said all along may have been
+    /// changed in the ledger since, and stands: a user disabled there is not let in again because
+    /// his privileges changed in the file.
     fn import(&mut self, read: &ImportedUser, seq: u64) {
-        let password = self.user(read.uid).and_then(|user| user.password.clone());
-        self.imported.insert(read.uid, Arc::new(read.clone()));
+        let before = self.imported.insert(read.uid, Arc::new(read.clone()));
+        if self.users.contains_key(&read.uid) {
+            let before = before.as_deref();
+            self.update(read.uid, seq, |user| take_over(user, before, read));
+            return;
+        }
         self.put(User {
             uid: read.uid,
             name: read.name.clone(),
@@ -341,7 +359,7 @@ impl State {
             superuser: read.superuser,
             default_privileges: read.default_privileges,
             public_key: Some(read.public_key),
-            password,
+            password: None,
             changed: seq,
         });
     }
@@ -365,6 +383,22 @@ impl State {
                 self.acls.remove(object);
             }
         }
+    }
+}
+
+/// Writes the fields of `read` that `before` did not have, all if there is none, into `user`.
+fn take_over(user: &mut User, before: Option<&ImportedUser>, read: &ImportedUser) {
+    if before.map(|b| b.disabled) != Some(read.disabled) {
+        user.disabled = read.disabled;
+    }
+    if before.map(|b| b.superuser) != Some(read.superuser) {
+        user.superuser = read.superuser;
+    }
+    if before.map(|b| b.default_privileges) != Some(read.default_privileges) {
+        user.default_privileges = read.default_privileges;
+    }
+    if before.map(|b| b.public_key) != Some(read.public_key) {
+        user.public_key = Some(read.public_key);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The file is an input of the ledger, not a second truth. [`UsersCfg::news`] tells what the file
 //! says now that it did not say when it was last read; a change that was since made in the ledger
-//! (a user disabled, say) stands until the file itself changes.
+//! (a user disabled, say) stands until the file changes in that very field. What the ledger can't
+//! take over (a removed user, a uid under another name) is no news: [`UsersCfg::conflicts`] tells it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::change::ImportedUser;
 use crate::name::{Uid, UserName};
 use crate::privileges::Privileges;
 use crate::state::State;
+use crate::weak::{WEAK_KEY, is_weak};
 
 /// Why a user list was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,59 @@ pub struct FileUser {
     pub default_privileges: Privileges,
     /// The key that he logs in with.
     pub public_key: PublicKey,
+}
+
+/// Why the ledger can't take over a user of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The user was removed from the cluster; his uid is never given again.
+    #[error(
+        "user {name} (uid {uid}) was removed from the cluster; to have the user back, give him a new uid in the file"
+    )]
+    Removed {
+        /// The id.
+        uid: Uid,
+        /// The name in the file.
+        name: UserName,
+    },
+    /// The uid is another user's.
+    #[error("user {name}: uid {uid} is user {known}'s; a user's name does not change")]
+    UidOf {
+        /// The id.
+        uid: Uid,
+        /// The name in the file.
+        name: UserName,
+        /// The name in the ledger.
+        known: UserName,
+    },
+    /// The name is another user's.
+    #[error("user {name} (uid {uid}) is in the cluster already, with uid {known}")]
+    NameOf {
+        /// The id in the file.
+        uid: Uid,
+        /// The name.
+        name: UserName,
+        /// The id in the ledger.
+        known: Uid,
+    },
+}
+
+fn conflict(state: &State, uid: Uid, name: &UserName) -> Option<Conflict> {
+    let name = name.clone();
+    match (state.user(uid), state.user_by_name(name.as_str())) {
+        _ if state.was_removed(uid) => Some(Conflict::Removed { uid, name }),
+        (Some(known), _) if known.name != name => Some(Conflict::UidOf {
+            uid,
+            name,
+            known: known.name.clone(),
+        }),
+        (None, Some(known)) => Some(Conflict::NameOf {
+            uid,
+            name,
+            known: known.uid,
+        }),
+        _ => None,
+    }
 }
 
 /// The whole file.
@@ -116,7 +171,11 @@ fn privileges<'de, D: Deserializer<'de>>(d: D) -> Result<Privileges, D::Error> {
 }
 
 fn public_key<'de, D: Deserializer<'de>>(d: D) -> Result<PublicKey, D::Error> {
-    String::deserialize(d)?.parse().map_err(D::Error::custom)
+    let key: PublicKey = String::deserialize(d)?.parse().map_err(D::Error::custom)?;
+    if is_weak(&key) {
+        return Err(D::Error::custom(WEAK_KEY));
+    }
+    Ok(key)
 }
 
 /// A boolean, or the manual's string `"true"` or `"false"`.
@@ -228,6 +287,16 @@ impl UsersCfg {
             .iter()
             .map(FileUser::imported)
             .filter(|user| state.imported(user.uid) != Some(user))
+            .filter(|user| conflict(state, user.uid, &user.name).is_none())
+            .collect()
+    }
+
+    /// What the file says that can't be taken over: to be shown to the operator.
+    #[must_use]
+    pub fn conflicts(&self, state: &State) -> Vec<Conflict> {
+        self.users
+            .iter()
+            .filter_map(|user| conflict(state, user.uid, &user.username))
             .collect()
     }
 

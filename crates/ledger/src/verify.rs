@@ -37,6 +37,13 @@ impl Verified {
         &self.bytes
     }
 
+    /// Whether its time lies further ahead of `now` than [`limits::MAX_AHEAD_MILLIS`]. A store that
+    /// takes in a new entry refuses it then; one that reads an old entry back does not ask.
+    #[must_use]
+    pub fn is_ahead_of(&self, now: Millis) -> bool {
+        self.entry.time.0 > now.0.saturating_add(limits::MAX_AHEAD_MILLIS)
+    }
+
     /// The head of the chain that ends with this entry.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -69,7 +76,8 @@ pub enum Refusal {
         /// The number that it claims.
         seq: u64,
     },
-    /// Its time lies before the entry before it.
+    /// Its time lies before the entry before it: whoever signs takes the later of his clock and
+    /// [`State::time`]. (The cluster key may go back, to heal a ledger whose time ran ahead.)
     #[error("its time, {time}, lies before the last entry's, {last}")]
     Time {
         /// Its time.
@@ -171,11 +179,14 @@ pub fn verify_genesis(bytes: &[u8], expected: &PublicKey) -> Result<(State, Veri
         return Err(Refusal::Signature(Author::Cluster));
     }
     bound("a cluster's name", cluster.len(), limits::MAX_TEXT_BYTES)?;
+    plain("a cluster's name", cluster)?;
     bound(
         "a database's name",
         database.len(),
         limits::MAX_IDENTIFIER_BYTES,
     )?;
+    plain("a database's name", database)?;
+    check_time(entry.time)?;
     let verified = seal(bytes, envelope.entry.clone());
     let mut state = State::begin(cluster.clone(), database.clone(), *key, verified.head());
     state.time = entry.time;
@@ -220,7 +231,8 @@ fn check_chain(state: &State, entry: &Entry) -> Result<(), Refusal> {
     if entry.prev != head.hash {
         return Err(Refusal::OtherChain { seq: entry.seq });
     }
-    if entry.time < state.time() {
+    check_time(entry.time)?;
+    if entry.time < state.time() && entry.author != Author::Cluster {
         return Err(Refusal::Time {
             time: entry.time,
             last: state.time(),
@@ -313,7 +325,8 @@ fn check_sense(state: &State, change: &Change) -> Result<(), Refusal> {
             if state.is_revoked(serial) {
                 return Err(Refusal::Nothing("this certificate is revoked already"));
             }
-            bound("a reason", reason.len() + 1, limits::MAX_TEXT_BYTES + 1)
+            bound("a reason", reason.len() + 1, limits::MAX_TEXT_BYTES + 1)?;
+            plain("a reason", reason)
         }
     }
 }
@@ -348,6 +361,27 @@ fn new_user(state: &State, uid: Uid, name: &UserName) -> Result<(), Refusal> {
         state.users().len() + 1,
         limits::MAX_USERS,
     )
+}
+
+fn check_time(time: Millis) -> Result<(), Refusal> {
+    if time.0 <= limits::MAX_TIME_MILLIS {
+        return Ok(());
+    }
+    Err(Refusal::Bounds {
+        what: "a time",
+        bounds: "a year up to 9999".to_owned(),
+    })
+}
+
+/// Text that is shown in logs and on terminals: a control character could change what they show.
+fn plain(what: &'static str, text: &str) -> Result<(), Refusal> {
+    if text.chars().any(char::is_control) {
+        return Err(Refusal::Bounds {
+            what,
+            bounds: "no control characters".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// From one to `most` of something.
