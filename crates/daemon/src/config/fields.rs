@@ -130,22 +130,17 @@ pub const FIELDS: &[Field] = &[
     Field {
         path: "gateway.limits.handshakes",
         kind: Kind::Number(1, 100_000),
-        help: "Clients that are not logged in yet, in all. More wait in the listen queue.",
+        help: "Clients that are not logged in yet, in all. More are closed.",
     },
     Field {
         path: "gateway.limits.handshakes_per_address",
         kind: Kind::Number(1, 100_000),
-        help: "Clients that are not logged in yet, from one address. More are closed.",
+        help: "Clients that are not logged in yet, from one address (for IPv6, from one /64). More are closed.",
     },
     Field {
         path: "gateway.limits.login_timeout_seconds",
         kind: Kind::Number(1, 600),
         help: "Seconds from the first byte to the end of the login.",
-    },
-    Field {
-        path: "gateway.limits.startup_bytes",
-        kind: Kind::Number(512, 10_000),
-        help: "Bytes of a startup packet; PostgreSQL itself takes no more than 10000.",
     },
     Field {
         path: "gateway.limits.sessions",

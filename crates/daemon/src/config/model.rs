@@ -106,8 +106,6 @@ pub struct Limits {
     pub handshakes_per_address: u32,
     /// From the first byte to the login, in seconds.
     pub login_timeout_seconds: u32,
-    /// Bytes of a startup packet.
-    pub startup_bytes: u32,
     /// Sessions at one time.
     pub sessions: u32,
     /// Backends kept for the next login of the same user.
@@ -121,12 +119,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            handshakes: 256,
-            handshakes_per_address: 32,
-            login_timeout_seconds: 15,
-            startup_bytes: 10_000,
+            handshakes: 1024,
+            handshakes_per_address: 128,
+            login_timeout_seconds: 20,
             sessions: 1000,
-            idle_backends_per_user: 4,
+            idle_backends_per_user: 16,
             idle_backends: 32,
             idle_backend_seconds: 60,
         }
