@@ -1,0 +1,315 @@
+//! The control socket: the API on a unix socket of mode 0600.
+//!
+//! Reading shows state; changing needs a signature. Reaching the socket gives no right by itself.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, State as Shared};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use palisade_keys::sha256;
+use palisade_ledger::{Head, Privileges, Refusal, Uid, limits::MAX_ENTRY_BYTES};
+use palisade_link::api::{
+    Challenge, Command, Done, Failure, HeadReply, PAGE, SignedCommand, Status,
+};
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::files::FileError;
+use crate::ledger::{AppendError, Ledger};
+use crate::system;
+
+/// Challenges that may be open at a time; the oldest goes first.
+const MAX_CHALLENGES: usize = 64;
+/// How long a challenge is good for.
+const CHALLENGE_LIFE: Duration = Duration::minutes(2);
+
+/// A command whose author was checked, on its way to the one who carries it out.
+#[must_use]
+pub struct Permitted {
+    /// What to do.
+    pub command: Command,
+    /// The name of the user who said so.
+    pub author: String,
+    /// Takes what was done, or why not.
+    pub done: oneshot::Sender<Result<String, String>>,
+}
+
+/// Where commands and questions of the control socket go.
+#[derive(Clone)]
+pub struct Control {
+    ledger: Ledger,
+    status: Arc<dyn Fn() -> Status + Send + Sync>,
+    commands: mpsc::Sender<Permitted>,
+    allowed: Allowed,
+    challenges: Arc<Mutex<VecDeque<(String, OffsetDateTime)>>>,
+}
+
+/// Which commands the configuration lets through.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    /// `security.enable_stop`.
+    pub stop: bool,
+    /// `security.enable_purge_all`.
+    pub purge_all: bool,
+}
+
+/// The socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The system refused.
+    #[error("can't open the control socket {path}: {source}")]
+    Bind {
+        /// Where.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Control {
+    /// The API over this ledger. Commands that were checked go to `commands`.
+    pub fn new(
+        ledger: Ledger,
+        status: Arc<dyn Fn() -> Status + Send + Sync>,
+        commands: mpsc::Sender<Permitted>,
+        allowed: Allowed,
+    ) -> Self {
+        Self {
+            ledger,
+            status,
+            commands,
+            allowed,
+            challenges: Arc::default(),
+        }
+    }
+
+    /// The routes.
+    fn router(self) -> Router {
+        Router::new()
+            .route("/v1/head", get(head))
+            .route("/v1/entries", get(entries).post(append))
+            .route("/v1/status", get(status))
+            .route("/v1/challenge", get(challenge))
+            .route("/v1/commands", post(command))
+            .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
+            .with_state(self)
+    }
+
+    /// Serves the socket at `path` until the task is dropped.
+    pub async fn serve(self, path: &Path) -> Result<(), ControlError> {
+        let bind = |source| ControlError::Bind {
+            path: path.display().to_string(),
+            source,
+        };
+        let listener = listen(path).map_err(bind)?;
+        axum::serve(listener, self.router()).await.map_err(bind)
+    }
+
+    fn new_challenge(&self) -> Result<String, Failure> {
+        let random = system::random::<32>().map_err(|error| failure(error.to_string()))?;
+        let text: String = Head {
+            seq: 0,
+            hash: palisade_ledger::Hash(sha256(random.as_slice())),
+        }
+        .hash
+        .to_string();
+        let mut open = self
+            .challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= MAX_CHALLENGES {
+            open.pop_front();
+        }
+        open.push_back((text.clone(), system::now() + CHALLENGE_LIFE));
+        Ok(text)
+    }
+
+    /// Takes a challenge out of those that are open: it is good once.
+    fn redeem(&self, challenge: &str) -> bool {
+        let mut open = self
+            .challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(index) = open.iter().position(|(text, _)| text == challenge) else {
+            return false;
+        };
+        open.remove(index)
+            .is_some_and(|(_, until)| system::now() <= until)
+    }
+
+    /// Checks that the configuration allows the command, and that a user with `system` signed it.
+    fn permit(&self, signed: &SignedCommand) -> Result<String, Failure> {
+        let (allowed, setting) = match signed.command {
+            Command::Stop => (self.allowed.stop, "security.enable_stop"),
+            Command::PurgeAll => (self.allowed.purge_all, "security.enable_purge_all"),
+        };
+        if !allowed {
+            return Err(failure(format!(
+                "this node does not take that command: {setting} is false in its configuration"
+            )));
+        }
+        let state = self.ledger.now();
+        let refused = || failure("the command is not signed by a user with the privilege system");
+        let signature = signed.decode_signature().ok_or_else(refused)?;
+        let uid = Uid::new(signed.uid).map_err(|_| refused())?;
+        let user = state.user(uid).ok_or_else(refused)?;
+        let key = user.public_key.ok_or_else(refused)?;
+        let cluster = state.cluster_key().to_string();
+        let message = SignedCommand::message(signed.command, &cluster, &signed.challenge);
+        key.verify(&message, &signature).map_err(|_| refused())?;
+        if !user.privileges().contains(Privileges::SYSTEM) {
+            return Err(refused());
+        }
+        if !self.redeem(&signed.challenge) {
+            return Err(failure(
+                "the challenge is unknown, used or too old; ask for a new one",
+            ));
+        }
+        Ok(user.name.to_string())
+    }
+}
+
+/// Binds in a directory that nobody else can enter, and moves the socket into its place when its
+/// mode is right.
+fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let nook = tempfile::Builder::new().prefix(".s").tempdir_in(dir)?;
+    let fresh = nook.path().join("s");
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
+    Ok(listener)
+}
+
+fn failure(error: impl Into<String>) -> Failure {
+    Failure {
+        error: error.into(),
+        stale: false,
+    }
+}
+
+impl From<&Head> for Reply {
+    fn from(head: &Head) -> Self {
+        Self(HeadReply {
+            seq: head.seq,
+            hash: head.hash.to_string(),
+        })
+    }
+}
+
+struct Reply(HeadReply);
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        Json(self.0).into_response()
+    }
+}
+
+struct Refused(StatusCode, Failure);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        let (code, stale) = match &error {
+            AppendError::Refused(Refusal::NotNext { .. } | Refusal::OtherChain { .. }) => {
+                (StatusCode::CONFLICT, true)
+            }
+            AppendError::Refused(_) | AppendError::Ahead { .. } => (StatusCode::FORBIDDEN, false),
+            AppendError::Store(_) | AppendError::Stopping => {
+                (StatusCode::SERVICE_UNAVAILABLE, false)
+            }
+        };
+        Self(
+            code,
+            Failure {
+                error: error.to_string(),
+                stale,
+            },
+        )
+    }
+}
+
+async fn head(Shared(control): Shared<Control>) -> Reply {
+    Reply::from(&control.ledger.now().head())
+}
+
+#[derive(Deserialize)]
+struct Since {
+    from: u64,
+}
+
+async fn entries(
+    Shared(control): Shared<Control>,
+    Query(query): Query<Since>,
+) -> Result<Bytes, Refused> {
+    let read = tokio::task::spawn_blocking(move || control.ledger.entries(query.from, PAGE)).await;
+    let unavailable = |error: String| Refused(StatusCode::SERVICE_UNAVAILABLE, failure(error));
+    let entries = read
+        .map_err(|error| unavailable(error.to_string()))?
+        .map_err(|error| unavailable(error.to_string()))?;
+    Ok(entries.concat().into())
+}
+
+async fn append(Shared(control): Shared<Control>, body: Bytes) -> Result<Reply, Refused> {
+    let head = control.ledger.append(body.to_vec()).await?;
+    Ok(Reply::from(&head))
+}
+
+async fn status(Shared(control): Shared<Control>) -> Json<Status> {
+    Json((control.status)())
+}
+
+async fn challenge(Shared(control): Shared<Control>) -> Result<Json<Challenge>, Refused> {
+    let challenge = control
+        .new_challenge()
+        .map_err(|failure| Refused(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    Ok(Json(Challenge { challenge }))
+}
+
+async fn command(
+    Shared(control): Shared<Control>,
+    Json(signed): Json<SignedCommand>,
+) -> Result<Json<Done>, Refused> {
+    let author = control
+        .permit(&signed)
+        .inspect_err(|failure| tracing::warn!(command = signed.command.name(), uid = signed.uid, reason = %failure.error, "command refused"))
+        .map_err(|failure| Refused(StatusCode::FORBIDDEN, failure))?;
+    tracing::info!(command = signed.command.name(), author, "command accepted");
+    let (done, answer) = oneshot::channel();
+    let permitted = Permitted {
+        command: signed.command,
+        author,
+        done,
+    };
+    let stopping = || {
+        Refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            failure("the daemon is stopping"),
+        )
+    };
+    let sent = control.commands.send(permitted).await;
+    sent.map_err(|_| stopping())?;
+    match answer.await {
+        Ok(Ok(message)) => Ok(Json(Done { message })),
+        Ok(Err(error)) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, failure(error))),
+        Err(_) => Err(stopping()),
+    }
+}
