@@ -1,0 +1,255 @@
+//! The ledger service on the real store: what is acknowledged stays, what was turned back is noticed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::layout::Layout;
+use palisade_daemon::ledger::{AppendError, Ledger, OpenError};
+use palisade_daemon::pki::{self, Pki};
+use palisade_daemon::store::{Store, StoreError};
+use palisade_daemon::user_list::UserList;
+use palisade_keys::{SecretKey, Zeroizing};
+use palisade_ledger::{
+    Author, Change, Continuity, Entry, Head, Millis, NewUser, Privileges, Uid, UserName, sign,
+};
+
+fn cluster() -> ClusterAuthor {
+    ClusterAuthor::new(SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap())
+}
+
+fn begin(dir: &Path) -> Ledger {
+    let genesis = cluster().genesis("test", "main").unwrap();
+    Ledger::begin(
+        Store::open(dir).unwrap(),
+        &cluster().key().public(),
+        &genesis,
+    )
+    .unwrap()
+}
+
+/// The writer's thread closes the store when the last handle is gone.
+async fn closed(dir: &Path) -> Store {
+    for _ in 0..200 {
+        match Store::open(dir) {
+            Err(StoreError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+            store => return store.unwrap(),
+        }
+    }
+    panic!("the store stays open")
+}
+
+async fn reopen(dir: &Path) -> Result<Ledger, OpenError> {
+    Ledger::open(closed(dir).await, &cluster().key().public())
+}
+
+fn user(uid: u32) -> Change {
+    Change::UserAdd {
+        user: NewUser {
+            uid: Uid::new(uid).unwrap(),
+            name: UserName::new(format!("user{uid}")).unwrap(),
+            disabled: false,
+            superuser: uid == 1,
+            default_privileges: Privileges::SELECT,
+            public_key: None,
+            password: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let author = cluster();
+    let appends = (1..=50).map(|uid| {
+        let (ledger, author) = (ledger.clone(), author.clone());
+        tokio::spawn(async move { author.append(&ledger, user(uid)).await })
+    });
+    // Some lose the race for the head more often than they try again; none is lost silently.
+    let mut acknowledged = 0;
+    for append in appends.collect::<Vec<_>>() {
+        acknowledged += usize::from(append.await.unwrap().is_ok());
+    }
+    let state = ledger.now();
+    assert_eq!(state.users().len(), acknowledged);
+    drop(ledger);
+    let again = reopen(dir.path()).await.unwrap().now();
+    assert_eq!(again, state);
+}
+
+#[tokio::test]
+async fn refused_entries_leave_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let before = ledger.now();
+    let mut entry = Entry {
+        seq: 1,
+        prev: before.head().hash,
+        time: before.time(),
+        author: Author::Cluster,
+        change: user(1),
+    };
+    let stranger = SecretKey::from_seed(Zeroizing::new([2; 32])).unwrap();
+    let forged = sign(&entry, &stranger).unwrap();
+    assert!(matches!(
+        ledger.append(forged).await,
+        Err(AppendError::Refused(_))
+    ));
+    assert!(matches!(
+        ledger.append(vec![0; 8]).await,
+        Err(AppendError::Refused(_))
+    ));
+    entry.time = Millis(u64::MAX / 2_000_000);
+    let ahead = sign(&entry, cluster().key()).unwrap();
+    assert!(matches!(
+        ledger.append(ahead).await,
+        Err(AppendError::Ahead { .. })
+    ));
+    assert_eq!(ledger.now(), before);
+    assert_eq!(ledger.entries(0, 10).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_put_back_from_a_backup_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    cluster().append(&ledger, user(1)).await.unwrap();
+    drop(ledger);
+    drop(closed(dir.path()).await);
+    let backup = std::fs::read(dir.path().join("ledger.redb")).unwrap();
+
+    let ledger = reopen(dir.path()).await.unwrap();
+    cluster().append(&ledger, user(2)).await.unwrap();
+    drop(ledger);
+    drop(closed(dir.path()).await);
+    std::fs::write(dir.path().join("ledger.redb"), &backup).unwrap();
+
+    let error = reopen(dir.path()).await.err().unwrap();
+    let OpenError::Store(StoreError::Discontinued(Continuity::RolledBack { seen, shown })) = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((seen.seq, shown.unwrap().seq), (2, 1));
+}
+
+#[tokio::test]
+async fn a_rewritten_store_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let head = cluster().append(&ledger, user(1)).await.unwrap();
+    drop(ledger);
+    drop(closed(dir.path()).await);
+
+    // Another chain of the same length, signed by the very same cluster key.
+    let other = tempfile::tempdir().unwrap();
+    let ledger = begin(other.path());
+    cluster().append(&ledger, user(7)).await.unwrap();
+    drop(ledger);
+    drop(closed(other.path()).await);
+    std::fs::copy(
+        other.path().join("ledger.redb"),
+        dir.path().join("ledger.redb"),
+    )
+    .unwrap();
+
+    let error = reopen(dir.path()).await.err().unwrap();
+    let OpenError::Store(StoreError::Discontinued(Continuity::Forked { seen, .. })) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(seen, Head { ..head });
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _ledger = begin(dir.path());
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_user_list_is_taken_in_and_an_operators_change_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let path = dir.path().join("users.cfg");
+    let text = r#"{"users": [
+        {"uid": 1, "username": "root", "disabled": "false", "superuser": "true",
+         "default_privileges": 0, "public_key": "PoCzwwX8Gdq7Mzz/RG6rH6vRhX84/RupFvVOjXauOEBM="},
+        {"uid": 10, "username": "quant", "disabled": "false", "superuser": "false",
+         "default_privileges": 30, "public_key": "Pr0vI41GyHTjJX5ufc+ga0KDdzEfd5OZ6J6F5V42AHj4="}]}"#;
+    std::fs::write(&path, text).unwrap();
+    let mut list = UserList::new(&path);
+    let reading = list.read(&ledger, &cluster()).await.unwrap().unwrap();
+    assert_eq!((reading.users, reading.appended), (2, 2));
+    assert_eq!(list.read(&ledger, &cluster()).await.unwrap(), None);
+
+    let uid = Uid::new(10).unwrap();
+    let disable = Change::UserDisabled {
+        uid,
+        disabled: true,
+    };
+    cluster().append(&ledger, disable).await.unwrap();
+    cluster().append(&ledger, user(5)).await.unwrap();
+    let reading = UserList::new(&path)
+        .read(&ledger, &cluster())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(reading.appended, 0, "the file says what it said before");
+    assert_eq!(reading.missing, ["user5"]);
+    assert!(ledger.now().user(uid).unwrap().disabled);
+
+    std::fs::write(
+        &path,
+        text.replace("\"default_privileges\": 30", "\"default_privileges\": 2"),
+    )
+    .unwrap();
+    let reading = list.read(&ledger, &cluster()).await.unwrap().unwrap();
+    assert_eq!(reading.appended, 1);
+
+    // "Guards: the last enabled superuser can't be disabled": not by a file either.
+    std::fs::write(&path, text.replacen("\"false\"", "\"true\"", 1)).unwrap();
+    let reading = list.read(&ledger, &cluster()).await.unwrap().unwrap();
+    assert_eq!(reading.refused.len(), 1, "{reading:?}");
+    assert!(!ledger.now().user(Uid::new(1).unwrap()).unwrap().disabled);
+
+    std::fs::write(&path, text.replace("\"uid\": 10,", "\"uid\": 0,")).unwrap();
+    let error = list
+        .read(&ledger, &cluster())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("users.cfg: line 4, column "), "{error}");
+}
+
+#[tokio::test]
+async fn certificates_are_made_once_and_a_replaced_one_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::new(dir.path());
+    layout.create().unwrap();
+    let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let first = Pki::create(&layout, cluster().key())
+        .unwrap()
+        .server(&hosts, 90)
+        .unwrap();
+    let pki = Pki::load(&layout).unwrap();
+    let second = pki.server(&hosts, 90).unwrap();
+    assert_eq!(first.leaf.chain, second.leaf.chain);
+    assert!(!pki.is_replaced(&second));
+    let third = pki.renew(&hosts, 90).unwrap();
+    assert_ne!(first.leaf.chain, third.leaf.chain);
+    assert!(pki.is_replaced(&second));
+    assert_eq!(
+        pki::mock_secret(&layout).unwrap(),
+        pki::mock_secret(&layout).unwrap()
+    );
+    let key = pki::read_public_key(&layout.cluster_public_key()).unwrap();
+    assert_eq!(key, cluster().key().public());
+}
