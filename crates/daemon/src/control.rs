@@ -21,7 +21,7 @@ use palisade_link::api::{
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::files::FileError;
 use crate::ledger::{AppendError, Ledger};
@@ -31,6 +31,8 @@ use crate::system;
 const MAX_CHALLENGES: usize = 64;
 /// How long a challenge is good for.
 const CHALLENGE_LIFE: Duration = Duration::minutes(2);
+/// How long an append waits for PostgreSQL before it answers all the same.
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A command whose author was checked, on its way to the one who carries it out.
 #[must_use]
@@ -50,7 +52,19 @@ pub struct Control {
     status: Arc<dyn Fn() -> Status + Send + Sync>,
     commands: mpsc::Sender<Permitted>,
     allowed: Allowed,
+    applied: watch::Receiver<u64>,
+    reload: Arc<Notify>,
     challenges: Arc<Mutex<VecDeque<(String, OffsetDateTime)>>>,
+}
+
+/// What joins the control socket to the rest of the node.
+pub struct Wires {
+    /// Where commands go whose author was checked.
+    pub commands: mpsc::Sender<Permitted>,
+    /// Sequence number of the last entry that PostgreSQL was brought in line with.
+    pub applied: watch::Receiver<u64>,
+    /// Told when files are to be read again.
+    pub reload: Arc<Notify>,
 }
 
 /// Which commands the configuration lets through.
@@ -82,17 +96,27 @@ impl Control {
     /// The API over this ledger. Commands that were checked go to `commands`.
     pub fn new(
         ledger: Ledger,
-        status: Arc<dyn Fn() -> Status + Send + Sync>,
-        commands: mpsc::Sender<Permitted>,
         allowed: Allowed,
+        status: Arc<dyn Fn() -> Status + Send + Sync>,
+        wires: Wires,
     ) -> Self {
         Self {
             ledger,
             status,
-            commands,
+            commands: wires.commands,
             allowed,
+            applied: wires.applied,
+            reload: wires.reload,
             challenges: Arc::default(),
         }
+    }
+
+    /// Waits a bounded time until PostgreSQL is in line with entry `seq`, so that a right holds when
+    /// the command that gave it returns. The entry stands in either case.
+    async fn settle(&self, seq: u64) {
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|entry| *entry >= seq);
+        drop(tokio::time::timeout(SETTLE, reached).await);
     }
 
     /// The routes.
@@ -103,6 +127,7 @@ impl Control {
             .route("/v1/status", get(status))
             .route("/v1/challenge", get(challenge))
             .route("/v1/commands", post(command))
+            .route("/v1/reload", post(reload))
             .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
             .with_state(self)
     }
@@ -270,11 +295,19 @@ async fn entries(
 
 async fn append(Shared(control): Shared<Control>, body: Bytes) -> Result<Reply, Refused> {
     let head = control.ledger.append(body.to_vec()).await?;
+    control.settle(head.seq).await;
     Ok(Reply::from(&head))
 }
 
 async fn status(Shared(control): Shared<Control>) -> Json<Status> {
     Json((control.status)())
+}
+
+async fn reload(Shared(control): Shared<Control>) -> Json<Done> {
+    control.reload.notify_one();
+    Json(Done {
+        message: "the user list and the certificates are read again".to_owned(),
+    })
 }
 
 async fn challenge(Shared(control): Shared<Control>) -> Result<Json<Challenge>, Refused> {

@@ -7,6 +7,7 @@
 //! | `POST /v1/entries` | one signed entry | [`HeadReply`], once the entry is durable |
 //! | `GET /v1/status` | | [`Status`] |
 //! | `GET /v1/challenge` | | [`Challenge`] |
+//! | `POST /v1/reload` | | [`Done`]; files are read again, which they are by themselves, too |
 //! | `POST /v1/commands` | [`SignedCommand`] | [`Done`] |
 //!
 //! Reaching the socket gives no right to change anything: entries and commands carry their

@@ -78,6 +78,11 @@ impl Client {
         json(&self.call(Method::GET, "/v1/status", Bytes::new()).await?)
     }
 
+    /// Has the daemon read its files again.
+    pub async fn reload(&self) -> Result<Done, ClientError> {
+        json(&self.call(Method::POST, "/v1/reload", Bytes::new()).await?)
+    }
+
     /// A challenge for the next command.
     pub async fn challenge(&self) -> Result<Challenge, ClientError> {
         json(
