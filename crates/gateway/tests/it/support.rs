@@ -1,0 +1,381 @@
+//! A whole door for tests: a ledger, its cluster's certificates, a PostgreSQL, and a gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use palisade_gateway::{Config, Gateway, Observer, TlsIdentity};
+use palisade_keys::{ScramVerifier, SecretKey, Zeroizing};
+use palisade_ledger::{
+    Author, Change, Entry, Hash, Millis, NewUser, Privileges, State, Uid, UserName, sign, verify,
+    verify_genesis,
+};
+use palisade_link::x509::{
+    IssuingCa, Leaf, Request, certificate_pem, root_certificate, user_certificate,
+};
+use palisade_testkit::{Postgres, TempDir, find_program, temp_dir};
+use time::{Duration, OffsetDateTime};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+
+/// The users that PostgreSQL's ident map lets the gateway be.
+pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "mallory"];
+
+/// The rules of a door of which nothing else is said.
+pub const DEFAULT_RULES: &str = "hostssl all all all auto\n";
+
+pub fn now() -> OffsetDateTime {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are checked against the real clock"
+    )]
+    std::time::SystemTime::now().into()
+}
+
+pub fn secret_key(byte: u8) -> SecretKey {
+    SecretKey::from_seed(Zeroizing::new([byte; 32])).unwrap()
+}
+
+/// A ledger that only the cluster's key writes to.
+pub struct Ledger {
+    key: SecretKey,
+    pub state: State,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let key = secret_key(1);
+        let genesis = Entry {
+            seq: 0,
+            prev: Hash::ZERO,
+            time: Millis(1),
+            author: Author::Cluster,
+            change: Change::Genesis {
+                cluster: "test".to_owned(),
+                database: "postgres".to_owned(),
+                key: key.public(),
+            },
+        };
+        let bytes = sign(&genesis, &key).unwrap();
+        let (state, _) = verify_genesis(&bytes, &key.public()).unwrap();
+        Self { key, state }
+    }
+
+    fn change(&mut self, change: Change) {
+        let head = self.state.head();
+        let entry = Entry {
+            seq: head.seq + 1,
+            prev: head.hash,
+            time: self.state.time(),
+            author: Author::Cluster,
+            change,
+        };
+        let bytes = sign(&entry, &self.key).unwrap();
+        let verified = verify(&self.state, &bytes).unwrap();
+        self.state.apply(&verified).unwrap();
+    }
+}
+
+/// What a user of a door has.
+#[derive(Default, Clone, Copy)]
+pub struct Account<'a> {
+    pub name: &'a str,
+    pub password: Option<&'a str>,
+    pub key: Option<u8>,
+    pub restricted: bool,
+}
+
+/// A gateway before a PostgreSQL.
+pub struct Door {
+    pub postgres: Postgres,
+    pub address: SocketAddr,
+    pub observer: Observer,
+    pub ca: IssuingCa,
+    pub files: TempDir,
+    ledger: Mutex<Ledger>,
+    states: watch::Sender<Arc<State>>,
+    identity: Arc<ArcSwap<TlsIdentity>>,
+    stop: Option<oneshot::Sender<()>>,
+    pub runtime: Option<Runtime>,
+}
+
+impl Door {
+    pub fn open(rules: &str) -> Self {
+        Self::open_with(rules, |_| {})
+    }
+
+    pub fn open_with(rules: &str, configure: impl FnOnce(&mut Config)) -> Self {
+        let me = Command::new("id").arg("-un").output().unwrap().stdout;
+        let me = String::from_utf8(me).unwrap();
+        let mut ident = String::new();
+        for user in USERS {
+            ident.extend([
+                "door ",
+                me.trim(),
+                " ",
+                user,
+                "
+",
+            ]);
+        }
+        let postgres = Postgres::builder()
+            .hba("local all postgres trust\nlocal all all peer map=door\n")
+            .ident(&ident)
+            .start()
+            .unwrap();
+        let mut ledger = Ledger::new();
+        let (ca, _) = IssuingCa::create(&ledger.key, &[5], now()).unwrap();
+        ledger.change(Change::IssuingCaAdd {
+            certificate: ca.certificate().to_vec(),
+        });
+        let files = temp_dir().unwrap();
+        let root = root_certificate(&ledger.key, now() - Duration::days(1)).unwrap();
+        std::fs::write(files.path().join("root.crt"), certificate_pem(&root)).unwrap();
+        if rules != DEFAULT_RULES {
+            ledger.change(Change::HbaSet {
+                text: rules.to_owned(),
+            });
+        }
+        let identity = Arc::new(ArcSwap::from_pointee(server_identity(&ca, 7)));
+        let (states, receiver) = watch::channel(Arc::new(ledger.state.clone()));
+        let mut config = Config::new(
+            postgres.socket_dir(),
+            postgres.port(),
+            Zeroizing::new([42; 32]),
+        );
+        configure(&mut config);
+        let gateway = Gateway::new(config, receiver, Arc::clone(&identity));
+        let observer = gateway.observer();
+        let runtime = Runtime::new().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", 0)))
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(gateway.serve(vec![listener], async {
+            stopped.await.ok();
+        }));
+        Self {
+            postgres,
+            address,
+            observer,
+            ca,
+            files,
+            ledger: Mutex::new(ledger),
+            states,
+            identity,
+            stop: Some(stop),
+            runtime: Some(runtime),
+        }
+    }
+
+    /// A door with users, of whom each is a PostgreSQL role, too.
+    pub fn with(rules: &str, accounts: &[Account<'_>]) -> Self {
+        let door = Self::open(rules);
+        door.add(accounts);
+        door
+    }
+
+    pub fn add(&self, accounts: &[Account<'_>]) {
+        for account in accounts {
+            let verifier = |text| ScramVerifier::derive(text, &[9; 16], 4096).unwrap();
+            let mut privileges = Privileges::SELECT;
+            if !account.restricted {
+                privileges = privileges | Privileges::SET_TRANSACTION;
+            }
+            let uid = self.ledger.lock().unwrap().state.next_uid().unwrap();
+            self.change(Change::UserAdd {
+                user: NewUser {
+                    uid,
+                    name: UserName::new(account.name).unwrap(),
+                    disabled: false,
+                    superuser: false,
+                    default_privileges: privileges,
+                    public_key: account.key.map(|byte| secret_key(byte).public()),
+                    password: account.password.map(verifier),
+                },
+            });
+            self.postgres
+                .psql(&format!("create role {} login", account.name))
+                .unwrap();
+        }
+        self.postgres
+            .psql("grant all on schema public to public")
+            .unwrap();
+    }
+
+    /// Writes an entry of the ledger; the gateway is told.
+    pub fn change(&self, change: Change) {
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.change(change);
+        self.states.send(Arc::new(ledger.state.clone())).unwrap();
+    }
+
+    pub fn uid(&self, user: &str) -> Uid {
+        let ledger = self.ledger.lock().unwrap();
+        ledger.state.user_by_name(user).unwrap().uid
+    }
+
+    pub fn disable(&self, user: &str) {
+        let uid = self.uid(user);
+        self.change(Change::UserDisabled {
+            uid,
+            disabled: true,
+        });
+    }
+
+    /// Shows another certificate from now on.
+    pub fn renew(&self, serial: u8) {
+        self.identity
+            .store(Arc::new(server_identity(&self.ca, serial)));
+    }
+
+    /// libpq's parameters for a user, without a proof.
+    pub fn conninfo(&self, user: &str, more: &str) -> String {
+        format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user={user} dbname=postgres \
+             sslmode=verify-full sslrootcert={} sslcert=/nonexistent connect_timeout=20 {more}",
+            self.address.port(),
+            self.files.path().join("root.crt").display(),
+        )
+    }
+
+    /// Writes a certificate and its key where libpq may read them; gives libpq's parameters.
+    pub fn write_leaf(&self, name: &str, leaf: &Leaf) -> String {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = |end: &str| -> PathBuf { self.files.path().join(format!("{name}.{end}")) };
+        std::fs::write(file("crt"), leaf.chain_pem()).unwrap();
+        std::fs::write(file("key"), leaf.expose_key_pem().as_bytes()).unwrap();
+        std::fs::set_permissions(file("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        format!(
+            "sslcert={} sslkey={}",
+            file("crt").display(),
+            file("key").display()
+        )
+    }
+
+    /// libpq's parameters for a self-signed certificate over a user's own key.
+    pub fn key_files(&self, name: &str, key: u8) -> String {
+        let leaf =
+            user_certificate(name, &secret_key(key), &[key], now(), Duration::days(1)).unwrap();
+        self.write_leaf(&format!("{name}-key-{key}"), &leaf)
+    }
+
+    /// libpq's parameters for a certificate by the cluster's CA.
+    pub fn certificate_files(&self, common_name: &str, serial: u8) -> String {
+        let leaf = self.ca.user(&request(common_name, serial)).unwrap();
+        self.write_leaf(&format!("{common_name}-cert-{serial}"), &leaf)
+    }
+
+    /// A PostgreSQL client program without any setting of the environment.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(find_program(name).unwrap());
+        clean(&mut command);
+        command.current_dir(self.files.path());
+        command
+    }
+
+    /// Runs SQL through the gateway with psql.
+    pub fn psql(&self, conninfo: &str, password: Option<&str>, sql: &str) -> Output {
+        let mut command = self.program("psql");
+        if let Some(password) = password {
+            command.env("PGPASSWORD", password);
+        }
+        command
+            .args([
+                "-X",
+                "-w",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-v",
+                "VERBOSITY=verbose",
+            ])
+            .args(["-d", conninfo, "-c", sql])
+            .output()
+            .unwrap()
+    }
+
+    pub fn figure(&self, name: &str, kind: Option<&str>) -> i64 {
+        self.observer
+            .metrics()
+            .figures()
+            .iter()
+            .filter(|figure| figure.name == name && figure.label.map(|(_, value)| value) == kind)
+            .map(|figure| figure.value)
+            .sum()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).ok();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(std::time::Duration::from_secs(3));
+        }
+    }
+}
+
+pub fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("PGPASSFILE", "/nonexistent").env("LC_ALL", "C");
+}
+
+pub fn request(common_name: &str, serial: u8) -> Request<'_> {
+    // A static list lives as long as any request.
+    static HOSTS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    Request {
+        common_name,
+        hosts: HOSTS.get_or_init(|| vec!["localhost".to_owned(), "127.0.0.1".to_owned()]),
+        now: now(),
+        lifetime: Duration::days(30),
+        serial: match serial {
+            7 => &[7],
+            8 => &[8],
+            9 => &[9],
+            10 => &[10],
+            _ => &[11],
+        },
+    }
+}
+
+pub fn server_identity(ca: &IssuingCa, serial: u8) -> TlsIdentity {
+    TlsIdentity::from_leaf(&ca.server(&request("node", serial)).unwrap()).unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr)
+        .trim_end()
+        .to_owned()
+}
+
+/// What a program that must succeed printed.
+#[track_caller]
+pub fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}", stderr(output));
+    stdout(output)
+}
+
+/// What a program that must fail complained about.
+#[track_caller]
+pub fn fails(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", stdout(output));
+    stderr(output)
+}
