@@ -1,0 +1,275 @@
+//! Runs statements one after the other and decides what an error means for those that follow.
+//!
+//! Backslash commands are carried out in `commands`.
+
+use super::complete::{Catalog, SharedCatalog};
+use super::editor::Question;
+use super::exit::Exit;
+use super::input::{InlineSource, Input, Next};
+use super::printer::{Collector, Printer};
+use super::session::{NoCopySource, QueryError, Session, Transaction};
+use super::splitter::{Piece, Splitter, Waiting};
+use std::io;
+use std::sync::PoisonError;
+use tokio::time::Instant;
+
+/// What to do after a piece of input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Go on.
+    On,
+    /// Leave; all is well.
+    Quit,
+    /// Leave this input for an error; a person goes on all the same.
+    Fail(Exit),
+    /// Leave the shell for an error.
+    Abort(Exit),
+}
+
+/// A session with its settings.
+pub(super) struct Interpreter {
+    pub(super) session: Session,
+    pub(super) printer: Printer,
+    pub(super) timing: bool,
+    /// How many `\i` are open.
+    pub(super) depth: usize,
+    catalog: SharedCatalog,
+    catalog_is_stale: bool,
+}
+
+impl Interpreter {
+    /// Over a session that is logged in.
+    pub(super) fn new(session: Session, printer: Printer, catalog: SharedCatalog) -> Self {
+        Self {
+            session,
+            printer,
+            timing: false,
+            depth: 0,
+            catalog,
+            catalog_is_stale: true,
+        }
+    }
+
+    /// Says goodbye to the server.
+    pub(super) async fn close(self) {
+        self.session.close().await;
+    }
+
+    /// Runs an input to its end.
+    pub(super) async fn consume(&mut self, input: &mut Input) -> Flow {
+        let mut splitter = Splitter::new();
+        loop {
+            let line = match self.next(input, splitter.waiting()).await {
+                Ok(Next::Line(line)) => line,
+                Ok(Next::Interrupted) if input.is_person() => {
+                    splitter.reset();
+                    continue;
+                }
+                Ok(Next::Interrupted) => return Flow::Abort(Exit::Interrupted),
+                Ok(Next::End) => break,
+                Err(error) => {
+                    let name = input.name().unwrap_or("standard input");
+                    Printer::say(&format!("can't read {name}: {error}\n"));
+                    return Flow::Fail(Exit::Usage);
+                }
+            };
+            for piece in splitter.feed(&line) {
+                let flow = match piece {
+                    Piece::Statement { text, line } => self.statement(&text, line, input).await,
+                    Piece::Meta { text, line } => {
+                        self.command(&text, line, &mut splitter, input).await
+                    }
+                };
+                match flow {
+                    Flow::On => {}
+                    Flow::Fail(_) if input.is_person() => {}
+                    other => return other,
+                }
+            }
+        }
+        if input.is_person() {
+            return Flow::Quit;
+        }
+        match splitter.take() {
+            Some((text, line)) => self.statement(&text, line, input).await,
+            None => Flow::On,
+        }
+    }
+
+    async fn next(&mut self, input: &mut Input, waiting: Waiting) -> io::Result<Next> {
+        if !input.is_person() {
+            let question = Question {
+                prompt: String::new(),
+                raw: false,
+            };
+            return tokio::select! {
+                next = input.next(question) => next,
+                () = self.session.interrupted() => Ok(Next::Interrupted),
+            };
+        }
+        self.refresh_catalog().await;
+        input
+            .next(Question {
+                prompt: self.prompt(waiting),
+                raw: false,
+            })
+            .await
+    }
+
+    /// `main=> `; the sign before `>` tells what is open, `*` an open transaction, `!` a failed one.
+    fn prompt(&self, waiting: Waiting) -> String {
+        let sign = match waiting {
+            Waiting::Nothing => '=',
+            Waiting::Statement => '-',
+            Waiting::Parenthesis => '(',
+            Waiting::Quote => '\'',
+            Waiting::Identifier => '"',
+            Waiting::DollarQuote => '$',
+            Waiting::Comment => '*',
+        };
+        let transaction = match self.session.transaction() {
+            Transaction::Idle => "",
+            Transaction::Open => "*",
+            Transaction::Failed => "!",
+        };
+        format!("{}{sign}{transaction}> ", self.session.endpoint().database)
+    }
+
+    /// Runs one statement and shows what comes of it.
+    pub(super) async fn statement(&mut self, sql: &str, line: usize, input: &mut Input) -> Flow {
+        let place = input
+            .name()
+            .map(|name| format!("{name}:{line}: "))
+            .unwrap_or_default();
+        let is_person = input.is_person();
+        let start = Instant::now();
+        let result = self
+            .session
+            .run(sql, &mut self.printer, &mut InlineSource::new(input))
+            .await;
+        self.catalog_is_stale |= changes_catalog(sql);
+        let flow = self.settle(result, Some(sql), &place, is_person).await;
+        if self.timing && flow == Flow::On {
+            let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
+            Printer::say(&format!("Time: {milliseconds:.3} ms\n"));
+        }
+        flow
+    }
+
+    /// Says what went wrong, if anything did, and decides how to go on.
+    pub(super) async fn settle(
+        &mut self,
+        result: Result<(), QueryError>,
+        sql: Option<&str>,
+        place: &str,
+        is_person: bool,
+    ) -> Flow {
+        // What came before an error belongs before its message.
+        let result = match self.printer.flush() {
+            Err(error) if result.is_ok() => Err(QueryError::Output(error)),
+            _ => result,
+        };
+        match result {
+            Ok(()) => Flow::On,
+            Err(QueryError::Server(error)) => {
+                Printer::say(&format!("{place}{}", error.render(sql)));
+                Flow::Fail(if error.is_want_of_right() {
+                    Exit::Right
+                } else {
+                    Exit::Sql
+                })
+            }
+            Err(QueryError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // The reader has seen enough (`| head`).
+                Flow::Abort(Exit::Done)
+            }
+            Err(QueryError::Output(error)) => {
+                Printer::say(&format!("can't write the result: {error}\n"));
+                Flow::Abort(Exit::Usage)
+            }
+            Err(QueryError::Lost { last_word, source }) => {
+                if let Some(error) = last_word {
+                    Printer::say(&format!("{place}{}", error.render(None)));
+                }
+                Printer::say(&format!(
+                    "The connection to the cluster was lost: {source}\n"
+                ));
+                if is_person {
+                    self.reset().await
+                } else {
+                    Flow::Abort(Exit::Connection)
+                }
+            }
+        }
+    }
+
+    /// Tries once to get a person back in, as psql does.
+    async fn reset(&mut self) -> Flow {
+        Printer::say("Attempting reset: ");
+        match Session::open(self.session.endpoint().clone(), &mut self.printer).await {
+            Ok(session) => {
+                Printer::say("Succeeded.\n");
+                self.session = session;
+                Flow::Fail(Exit::Connection)
+            }
+            Err(error) => {
+                Printer::say(&format!("Failed.\n{error}\n"));
+                Flow::Abort(Exit::Connection)
+            }
+        }
+    }
+
+    /// Asks the catalogue for ourselves.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<Collector<'static>, QueryError> {
+        let mut collector = Collector::rows();
+        self.session
+            .run(sql, &mut collector, &mut NoCopySource)
+            .await?;
+        Ok(collector)
+    }
+
+    /// After a reconnection, or when the catalogue must have changed.
+    pub(super) fn forget_catalog(&mut self) {
+        self.catalog_is_stale = true;
+    }
+
+    /// Reads the names for completion anew, outside transactions: nothing of the person's is touched.
+    async fn refresh_catalog(&mut self) {
+        if !self.catalog_is_stale || self.session.transaction() != Transaction::Idle {
+            return;
+        }
+        self.catalog_is_stale = false;
+        // A user who may not read the catalogue has no completion of names, and no error for it.
+        if let Ok(found) = self.ask(&Catalog::query()).await {
+            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+            *catalog = Catalog::from_rows(found.rows);
+        }
+    }
+}
+
+/// Whether names may have changed: DDL, or what names mean without a schema.
+fn changes_catalog(sql: &str) -> bool {
+    let word = sql
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .next()
+        .unwrap_or_default();
+    [
+        "create", "alter", "drop", "set", "reset", "commit", "end", "import", "call", "do",
+    ]
+    .iter()
+    .any(|verb| word.eq_ignore_ascii_case(verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ddl_makes_the_completion_read_the_catalogue_again() {
+        assert!(changes_catalog("CREATE TABLE t ()"));
+        assert!(changes_catalog("drop table t"));
+        assert!(changes_catalog("set search_path = a"));
+        assert!(!changes_catalog("select 1"));
+        assert!(!changes_catalog("settle"));
+    }
+}
