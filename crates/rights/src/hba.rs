@@ -89,7 +89,7 @@ fn direct(state: &State, rule: &Rule, database: &str) -> Option<String> {
     };
     // A rule that keeps out holds for everyone; one that lets in, for those who may come this way.
     let closes = method == "reject";
-    let users: Vec<String> = rule
+    let roles: Vec<String> = rule
         .users
         .iter()
         .filter_map(|name| match name {
@@ -99,10 +99,10 @@ fn direct(state: &State, rule: &Rule, database: &str) -> Option<String> {
                 let may = state.user_by_name(name).is_some_and(goes_direct);
                 (closes || may).then(|| quote(name))
             }
-            RoleName::MemberOf(role) => closes.then(|| format!("+{}", quote(role))),
+            RoleName::MemberOf(group) => closes.then(|| format!("+{}", quote(group))),
         })
         .collect();
-    if users.is_empty() {
+    if roles.is_empty() {
         return None;
     }
     let databases: Vec<String> = rule.databases.iter().map(ToString::to_string).collect();
@@ -125,7 +125,7 @@ fn direct(state: &State, rule: &Rule, database: &str) -> Option<String> {
     Some(format!(
         "{} {databases} {} {address} {method}{option}",
         rule.connection_type(),
-        users.join(",")
+        roles.join(",")
     ))
 }
 

@@ -29,5 +29,5 @@ pub use compile::{Scope, desired, plan_change};
 pub use decide::{Answer, Effective, Rule, can, effective, effective_on};
 pub use hba::{BOOTSTRAP_ROLE, DirectRules, HbaFiles, HbaInput, compile_hba};
 pub use picture::{AclKey, Grant, Picture, Rights, Role, UserRow};
-pub use plan::{Plan, Step, plan};
+pub use plan::{Object, Plan, Step, plan};
 pub use sql::{quote_identifier, quote_literal};

@@ -141,6 +141,8 @@ pub struct Picture {
     pub roles: BTreeMap<String, Role>,
     /// The members of Palisade's groups and of the built-in roles that it gives.
     pub members: BTreeMap<String, BTreeSet<String>>,
+    /// Members that may pass their membership on, by group: never desired.
+    pub admins: BTreeMap<String, BTreeSet<String>>,
     /// `palisade.users`, by name.
     pub users: BTreeMap<String, UserRow>,
     /// `palisade.acls`.

@@ -20,6 +20,8 @@ pub enum Step {
     Leave(String, BTreeSet<String>),
     /// Puts members into a group.
     Join(String, BTreeSet<String>),
+    /// Takes from members the right to pass their membership on.
+    NoAdmin(String, BTreeSet<String>),
     /// Writes a row that the guards read.
     PutUser(String, UserRow),
     /// Removes a row that the guards read.
@@ -105,6 +107,7 @@ fn role_options(role: &Role) -> String {
 impl Step {
     /// The step's SQL: one or more statements, each ended by a semicolon.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table: one line of SQL per step")]
     pub fn sql(&self) -> String {
         match self {
             Self::CreateRole(name, role) => {
@@ -124,6 +127,10 @@ impl Step {
             }
             Self::Join(group, members) => {
                 format!("GRANT {} TO {};", role_name(group), list(members))
+            }
+            Self::NoAdmin(group, members) => {
+                let (group, members) = (role_name(group), list(members));
+                format!("REVOKE ADMIN OPTION FOR {group} FROM {members} CASCADE;")
             }
             Self::PutUser(name, row) => format!(
                 "INSERT INTO palisade.users (name, uid, defaults, superuser, enabled) VALUES ({}, {}, {}, {}, {}) \
@@ -226,6 +233,9 @@ impl fmt::Display for Step {
                 write!(f, "take {} out of {group}", some(members))
             }
             Self::Join(group, members) => write!(f, "put {} into {group}", some(members)),
+            Self::NoAdmin(group, members) => {
+                write!(f, "forbid {} to pass {group} on", some(members))
+            }
             Self::PutUser(name, _) => write!(f, "write the rights of {name} for the guards"),
             Self::RemoveUser(name) => write!(f, "remove the rights of {name} from the guards"),
             Self::PutAcl(key, _) => write!(f, "write the ACL of {} for the guards", acl(key)),
@@ -365,6 +375,13 @@ fn members(have: &Picture, want: &Picture, steps: &mut Vec<Step>) {
             joins.push(Step::Join(group.clone(), join));
         }
     }
+    for (group, found) in &have.admins {
+        let staying = want.members.get(group).unwrap_or(&nobody);
+        let members: BTreeSet<String> = found.intersection(staying).cloned().collect();
+        if !members.is_empty() {
+            steps.push(Step::NoAdmin(group.clone(), members));
+        }
+    }
     steps.extend(joins);
 }
 
@@ -390,15 +407,21 @@ fn rows(have: &Picture, want: &Picture, steps: &mut Vec<Step>) {
 
 fn rights(found: Option<&Rights>, wanted: &Rights, steps: &mut Vec<Step>) {
     let object = Object::of(wanted);
+    let mut irregular = found
+        .map(|found| found.irregular.clone())
+        .unwrap_or_default();
     if let Some(owner) = &wanted.owner
-        && found.and_then(|found| found.owner.as_ref()) != Some(owner)
+        && let Some(held) = found.map(|found| found.owner.as_deref().unwrap_or("nobody"))
+        && held != owner
     {
         steps.push(Step::SetOwner(object.clone(), owner.clone()));
+        // PostgreSQL gives the new owner what the old one held.
+        irregular.insert(format!("what its owner {held} held"));
+    }
+    if !irregular.is_empty() {
+        steps.push(Step::Regularize(object.clone(), irregular));
     }
     if let Some(found) = found {
-        if !found.irregular.is_empty() {
-            steps.push(Step::Regularize(object.clone(), found.irregular.clone()));
-        }
         for (grantee, held) in &found.grants {
             let none = BTreeSet::new();
             let keep = wanted.grants.get(grantee).unwrap_or(&none);

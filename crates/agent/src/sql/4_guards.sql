@@ -179,7 +179,7 @@ BEGIN
     part := regexp_match(current_query(), '^\s*refresh\s+materialized\s+view\s+(?:concurrently\s+)?('
         || ident || '(?:\s*\.\s*' || ident || ')?)\s*(?:with\s+(?:no\s+)?data\s*)?;?\s*$', 'i');
     IF part IS NULL OR context ~ '\n' THEN
-        RETURN;
+        PERFORM palisade.refuse(tag, 'in this form can''t be told from another', 'Send it as a single plain statement.');
     END IF;
     words := palisade.words(part[1]);
     SELECT array_agg(o.oid) INTO found FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid

@@ -1,0 +1,146 @@
+//! `pg_hba.conf` and `pg_ident.conf`: put in place only if PostgreSQL can read them, and taken back when
+//! it does not take them up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use palisade_rights::HbaFiles;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::os::{self, OsUser};
+use crate::server::{Endpoint, connection};
+
+/// A reload takes milliseconds.
+const RELOADED_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+fn paths(endpoint: &Endpoint) -> (PathBuf, PathBuf) {
+    let data = &endpoint.data_dir;
+    (data.join("pg_hba.conf"), data.join("pg_ident.conf"))
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(Error::file("read", path))
+}
+
+/// Which of the files are not as compiled.
+pub(crate) fn drift(endpoint: &Endpoint, wanted: &HbaFiles) -> Vec<String> {
+    let (hba, ident) = paths(endpoint);
+    let mut found = Vec::new();
+    for (path, text) in [(&hba, &wanted.hba), (&ident, &wanted.ident)] {
+        if read(path).ok().as_ref() != Some(text) {
+            found.push(format!("{} was changed", path.display()));
+        }
+    }
+    found
+}
+
+/// Puts the files in place and makes PostgreSQL take them up. Returns whether they differed.
+pub(crate) async fn put(
+    client: &Client,
+    endpoint: &Endpoint,
+    user: &OsUser,
+    wanted: &HbaFiles,
+) -> Result<bool, Error> {
+    if drift(endpoint, wanted).is_empty() {
+        return Ok(false);
+    }
+    let (hba, ident) = paths(endpoint);
+    // What can't be read can't be put back, and need not be kept.
+    let old = (read(&hba).ok(), read(&ident).ok());
+    let keep = |path: &Path, text: &Option<String>| match text {
+        Some(text) => os::replace(&path.with_extension("conf.old"), text, user),
+        None => Ok(()),
+    };
+    keep(&hba, &old.0)?;
+    keep(&ident, &old.1)?;
+    os::replace(&hba, &wanted.hba, user)?;
+    os::replace(&ident, &wanted.ident, user)?;
+    // The files are in place but not in force: PostgreSQL reads them at a reload, and these views read
+    // them as that will.
+    let done = match check(client).await {
+        Ok(()) => reload(client, endpoint).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        if let Some(text) = &old.0 {
+            os::replace(&hba, text, user)?;
+        }
+        if let Some(text) = &old.1 {
+            os::replace(&ident, text, user)?;
+        }
+        client
+            .batch_execute("SELECT pg_catalog.pg_reload_conf()")
+            .await
+            .map_err(Error::sql("reload the old files"))?;
+        return Err(error);
+    }
+    Ok(true)
+}
+
+/// What PostgreSQL would say of the files in place.
+async fn check(client: &Client) -> Result<(), Error> {
+    let views = [
+        ("pg_hba.conf", "pg_hba_file_rules"),
+        ("pg_ident.conf", "pg_ident_file_mappings"),
+    ];
+    for (file, view) in views {
+        let query = format!(
+            "SELECT pg_catalog.format('line %s: %s', line_number, error) FROM pg_catalog.{view} WHERE error IS NOT NULL LIMIT 1"
+        );
+        let faults = client
+            .query(&query, &[])
+            .await
+            .map_err(Error::sql("check a file"))?;
+        if let Some(row) = faults.first() {
+            return Err(Error::RefusedFile {
+                file,
+                reason: row.get(0),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes the server read its files, and waits until a new session is governed by them.
+pub(crate) async fn reload(client: &Client, endpoint: &Endpoint) -> Result<(), Error> {
+    const WHAT: &str = "reload";
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.clock_timestamp()::text, pg_catalog.pg_reload_conf()",
+            &[],
+        )
+        .await
+        .map_err(Error::sql(WHAT))?;
+    let asked: String = row.get(0);
+    let until = Instant::now() + RELOADED_WITHIN;
+    loop {
+        // A new session has the postmaster's word for when it last read its files.
+        if let Ok((fresh, wire)) = connection(endpoint, "postgres")
+            .connect(tokio_postgres::NoTls)
+            .await
+        {
+            let wire = tokio::spawn(wire);
+            let row = fresh
+                .query_one(
+                    "SELECT pg_catalog.pg_conf_load_time() >= $1::text::timestamptz",
+                    &[&asked],
+                )
+                .await;
+            drop(fresh);
+            wire.await.ok();
+            if row.is_ok_and(|row| row.get(0)) {
+                return Ok(());
+            }
+        }
+        if Instant::now() > until {
+            return Err(Error::NotReloaded {
+                seconds: RELOADED_WITHIN.as_secs(),
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! The machine: PostgreSQL's programs, OS users, and files that belong to another user.
+
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+
+/// The oldest PostgreSQL whose views can run with the rights of who reads them.
+pub(crate) const OLDEST_VERSION: u32 = 15;
+
+/// An OS user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OsUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) name: String,
+}
+
+impl OsUser {
+    /// The user of this name, asked of the name service.
+    pub(crate) fn named(name: &str) -> Result<Self, Error> {
+        let number = |option: &str| id(&[option, name]).and_then(|text| text.parse().ok());
+        match (number("-u"), number("-g")) {
+            (Some(uid), Some(gid)) => Ok(Self {
+                uid,
+                gid,
+                name: name.to_owned(),
+            }),
+            _ => Err(Error::NoOsUser {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Makes a command run as this user, if it isn't our own.
+    pub(crate) fn runs(&self, command: &mut Command) {
+        if rustix::process::geteuid().is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+    }
+}
+
+/// The name of the user that we run as.
+pub(crate) fn own_name() -> Result<String, Error> {
+    id(&["-un"]).ok_or_else(|| Error::NoOsUser {
+        name: rustix::process::geteuid().as_raw().to_string(),
+    })
+}
+
+/// Who the server runs as: a configured user, `postgres` when we are root, else ourselves.
+pub(crate) fn server_user(configured: Option<&str>) -> Result<OsUser, Error> {
+    let own = own_name()?;
+    let root = rustix::process::geteuid().is_root();
+    match configured {
+        Some(name) if name != own && !root => Err(Error::NotRoot {
+            name: name.to_owned(),
+        }),
+        Some(name) => OsUser::named(name),
+        None if root => OsUser::named("postgres"),
+        None => OsUser::named(&own),
+    }
+}
+
+fn id(arguments: &[&str]) -> Option<String> {
+    let answer = Command::new("id").args(arguments).output().ok()?;
+    let text = String::from_utf8(answer.stdout).ok()?;
+    (answer.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+/// The directory of PostgreSQL's server programs, and their major version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Programs {
+    pub(crate) directory: PathBuf,
+    pub(crate) version: u32,
+}
+
+impl Programs {
+    /// The configured directory, else the newest that distributions install, else `PATH`.
+    pub(crate) fn find(configured: Option<&Path>) -> Result<Self, Error> {
+        let candidates = match configured {
+            Some(directory) => vec![directory.to_owned()],
+            None => installed(),
+        };
+        let mut too_old = None;
+        for directory in candidates {
+            if !directory.join("initdb").is_file() {
+                continue;
+            }
+            match version_of(&directory.join("postgres")) {
+                Some(version) if version >= OLDEST_VERSION => {
+                    return Ok(Self { directory, version });
+                }
+                Some(version) => too_old = Some(version),
+                None => {}
+            }
+        }
+        Err(Error::NoPrograms { too_old })
+    }
+
+    pub(crate) fn command(&self, program: &str) -> Command {
+        Command::new(self.directory.join(program))
+    }
+}
+
+/// The newest version first.
+fn installed() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (parent, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let version = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            if let Some(version) = version.and_then(|version| version.parse::<u32>().ok()) {
+                found.push((version, entry.path().join("bin")));
+            }
+        }
+    }
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    let mut directories: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
+    directories.push(PathBuf::from("/usr/local/pgsql/bin"));
+    if let Some(path) = std::env::var_os("PATH") {
+        directories.extend(std::env::split_paths(&path));
+    }
+    directories
+}
+
+fn version_of(postgres: &Path) -> Option<u32> {
+    let answer = Command::new(postgres).arg("--version").output().ok()?;
+    let text = String::from_utf8(answer.stdout).ok()?;
+    let number = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    number
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Makes a directory of mode 0700 that belongs to `user`, with its parents.
+pub(crate) fn make_private(path: &Path, user: &OsUser) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(Error::file("make", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+        .map_err(Error::file("set the mode of", path))?;
+    give(path, user)
+}
+
+/// Hands a path to a user; no effect when it has it.
+pub(crate) fn give(path: &Path, user: &OsUser) -> Result<(), Error> {
+    let found = std::fs::metadata(path).map_err(Error::file("look at", path))?;
+    if found.uid() == user.uid {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
+        .map_err(Error::file("change the owner of", path))
+}
+
+/// Can this user get to the directory? PostgreSQL's own message for it names the wrong thing.
+pub(crate) fn check_reachable(path: &Path, user: &OsUser) -> Result<(), Error> {
+    for above in path.ancestors().skip(1) {
+        let Ok(found) = std::fs::metadata(above) else {
+            continue;
+        };
+        let bit = if found.uid() == user.uid {
+            0o100
+        } else if found.gid() == user.gid {
+            0o010
+        } else {
+            0o001
+        };
+        if user.uid != 0 && found.mode() & bit == 0 {
+            return Err(Error::Unreachable {
+                path: above.to_owned(),
+                user: user.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file at once: whoever reads it sees the old or the new text, and it survives a power cut.
+pub(crate) fn replace(path: &Path, text: &str, user: &OsUser) -> Result<(), Error> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let failed = || Error::file("write", path);
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed())?;
+    file.write_all(text.as_bytes()).map_err(failed())?;
+    file.as_file().sync_all().map_err(failed())?;
+    give(file.path(), user)?;
+    file.persist(path).map_err(|error| failed()(error.error))?;
+    let directory = std::fs::File::open(parent).map_err(failed())?;
+    directory.sync_all().map_err(failed())
+}

@@ -1,0 +1,116 @@
+//! The agent's own connection, and other sessions: whose must end, and which stand in the way.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use palisade_ledger::{Privileges, State};
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::error::Error;
+use crate::server::{Endpoint, connection};
+
+/// A session may hold a row that a plan has to change for this long. Its holder's statement would
+/// otherwise decide when his rights change.
+const BLOCKED_AT_MOST: Duration = Duration::from_secs(1);
+
+/// A connection as the bootstrap role.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    /// A user defined or dropped something since this was last asked.
+    stale: Arc<AtomicBool>,
+}
+
+/// Opens a connection to a database. `changed` hears of every notification.
+pub(crate) async fn open(
+    endpoint: &Endpoint,
+    database: &str,
+    changed: Arc<Notify>,
+) -> Result<Session, Error> {
+    const WHAT: &str = "connect";
+    let config = connection(endpoint, database);
+    let (client, mut wire) = config.connect(NoTls).await.map_err(Error::sql(WHAT))?;
+    let stale = Arc::new(AtomicBool::new(true));
+    let heard = Arc::clone(&stale);
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| wire.poll_message(context)).await {
+            if let AsyncMessage::Notification(_) = message {
+                heard.store(true, Ordering::Release);
+                changed.notify_one();
+            }
+        }
+        // The client sees for itself that the connection is closed.
+        changed.notify_one();
+    });
+    client
+        .batch_execute("SET search_path = pg_catalog; SET client_min_messages = warning")
+        .await
+        .map_err(Error::sql(WHAT))?;
+    Ok(Session { client, stale })
+}
+
+impl Session {
+    /// Whether the list of objects may be out of date; asking makes it fresh.
+    pub(crate) fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Ends the sessions of users who may not log in (any more), and those past the gateway of users who may
+/// not go past it.
+pub(crate) async fn end_shut_out(client: &Client, state: &State) -> Result<u64, Error> {
+    let users = || state.users().filter(|user| user.may_log_in());
+    let all: Vec<String> = users().map(|user| user.name.to_string()).collect();
+    let direct: Vec<String> = users()
+        .filter(|user| user.privileges().contains(Privileges::SET_TRANSACTION))
+        .map(|user| user.name.to_string())
+        .collect();
+    let query = "SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) FROM pg_stat_activity a \
+         WHERE a.usename::text IN (SELECT name FROM palisade.users) \
+           AND NOT (a.usename::text = ANY ($1) AND (a.client_addr IS NULL OR a.usename::text = ANY ($2)))";
+    let row = client
+        .query_one(query, &[&all, &direct])
+        .await
+        .map_err(Error::sql("end sessions"))?;
+    let ended: i64 = row.get(0);
+    Ok(ended.unsigned_abs())
+}
+
+/// Waits for `work` on the agent's connection, and ends sessions that hold rows which it has to change. Who
+/// merely reads a table is waited for.
+pub(crate) async fn with_blockers_ended<T>(
+    endpoint: &Endpoint,
+    database: &str,
+    pid: i32,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::pin!(work);
+    if let Ok(done) = tokio::time::timeout(BLOCKED_AT_MOST, &mut work).await {
+        return done;
+    }
+    let second = open(endpoint, database, Arc::default()).await?;
+    let query = "SELECT count(*) FILTER (WHERE pg_terminate_backend(b.pid)) \
+         FROM unnest(pg_blocking_pids($1)) AS b (pid) JOIN pg_stat_activity a ON a.pid = b.pid \
+         WHERE a.usesysid <> 10 AND EXISTS (SELECT 1 FROM pg_locks l \
+             WHERE l.pid = $1 AND NOT l.granted AND l.locktype IN ('transactionid', 'tuple'))";
+    loop {
+        let ended = second
+            .client
+            .query_one(query, &[&pid])
+            .await
+            .map_err(Error::sql("end sessions that stand in the way"))?
+            .get::<_, i64>(0);
+        if ended > 0 {
+            tracing::warn!(
+                ended,
+                "ended sessions that held rows which a change of rights needs"
+            );
+        }
+        if let Ok(done) = tokio::time::timeout(BLOCKED_AT_MOST, &mut work).await {
+            return done;
+        }
+    }
+}
