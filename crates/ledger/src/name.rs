@@ -42,6 +42,9 @@ pub enum NameError {
 pub struct Uid(NonZeroU32);
 
 impl Uid {
+    /// "By convention, the original superuser has an UID of 1."
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
     /// The id of this number, unless it is zero.
     pub fn new(number: u32) -> Result<Self, NameError> {
         NonZeroU32::new(number).map(Self).ok_or(NameError::Uid)

@@ -11,6 +11,7 @@
 //! a private socket, and is gone when the value is dropped, even when the test was killed.
 //! This crate serves tests only: nothing that ships depends on it.
 
+pub mod chain;
 mod dir;
 mod error;
 mod os;
