@@ -1,10 +1,11 @@
 //! Carries out backslash commands.
 
+use super::args::Format;
 use super::connect::Endpoint;
 use super::copy::{Copy, Direction, FileSink, FileSource, Place};
 use super::describe::{self, Describe, Kind};
 use super::editor::{private_file, state_directory};
-use super::error::printable;
+use super::error::{plain, printable};
 use super::exit::Exit;
 use super::input::{InlineSource, Input};
 use super::interpreter::{Flow, Interpreter};
@@ -204,28 +205,32 @@ impl Interpreter {
             }
             _ => self.list(command).await,
         };
-        self.settle(result, None, "", is_person).await
+        let found = *result.as_ref().unwrap_or(&true);
+        match self.settle(result.map(drop), None, "", is_person).await {
+            Flow::On if !found => {
+                let pattern = command.pattern.as_deref().unwrap_or("*");
+                Printer::say(&format!("Did not find anything named \"{pattern}\".\n"));
+                Flow::Fail(Exit::Sql)
+            }
+            flow => flow,
+        }
     }
 
-    async fn list(&mut self, command: &Describe) -> Result<(), QueryError> {
+    /// Whether there was anything; without a pattern an empty list is an answer.
+    async fn list(&mut self, command: &Describe) -> Result<bool, QueryError> {
         let found = self.ask(&command.list()).await?;
-        if found.rows.is_empty() {
-            Printer::say(&match &command.pattern {
-                Some(pattern) => format!("Did not find any object named \"{pattern}\".\n"),
-                None => "Did not find any.\n".to_owned(),
-            });
-            return Ok(());
+        if found.rows.is_empty() && command.pattern.is_some() {
+            return Ok(false);
         }
         self.printer
             .table(found.columns, found.rows)
-            .map_err(QueryError::Output)
+            .map_err(QueryError::Output)?;
+        Ok(true)
     }
 
-    async fn describe_each(&mut self, pattern: &str, more: bool) -> Result<(), QueryError> {
+    async fn describe_each(&mut self, pattern: &str, more: bool) -> Result<bool, QueryError> {
         let found = self.ask(&describe::matching_relations(pattern)).await?;
-        if found.rows.is_empty() {
-            Printer::say(&format!("Did not find any relation named \"{pattern}\".\n"));
-        }
+        let any = !found.rows.is_empty();
         for row in found.rows {
             let Ok([Some(oid), Some(schema), Some(name), Some(kind)]) =
                 <[Option<String>; 4]>::try_from(row)
@@ -236,9 +241,10 @@ impl Interpreter {
             let heading = describe::heading(&kind, &schema, &name);
             self.describe_one(oid, &heading, &kind, more).await?;
         }
-        Ok(())
+        Ok(any)
     }
 
+    /// The columns; for a reader of tables also a heading and what stands below.
     async fn describe_one(
         &mut self,
         oid: u32,
@@ -247,13 +253,15 @@ impl Interpreter {
         more: bool,
     ) -> Result<(), QueryError> {
         let columns = self.ask(&describe::columns(oid, more)).await?;
+        if self.printer.format != Format::Table {
+            return self
+                .printer
+                .table(columns.columns, columns.rows)
+                .map_err(QueryError::Output);
+        }
         self.printer
-            .line(&printable(heading))
+            .titled_table(&printable(heading), columns.columns, columns.rows)
             .map_err(QueryError::Output)?;
-        self.printer
-            .table(columns.columns, columns.rows)
-            .map_err(QueryError::Output)?;
-        let mut has_footer = false;
         for (title, sql) in describe::footers(oid, kind, more) {
             let lines: Vec<String> = self
                 .ask(&sql)
@@ -266,16 +274,12 @@ impl Interpreter {
             if lines.is_empty() {
                 continue;
             }
-            has_footer = true;
             let text = format!("{title}:\n    {}", lines.join("\n").replace('\n', "\n    "));
             self.printer
                 .line(&printable(&text))
                 .map_err(QueryError::Output)?;
         }
-        if has_footer {
-            self.printer.line("").map_err(QueryError::Output)?;
-        }
-        Ok(())
+        self.printer.line("").map_err(QueryError::Output)
     }
 }
 
@@ -288,9 +292,7 @@ fn tell(input: &Input, text: &str) -> Flow {
 }
 
 fn file_trouble(path: &str, error: &io::Error) -> Flow {
-    let text = error.to_string();
-    let cause = text.split(" (os error").next().unwrap_or_default();
-    Printer::say(&format!("{path}: {cause}\n"));
+    Printer::say(&format!("{path}: {}\n", plain(error)));
     Flow::Fail(Exit::Usage)
 }
 

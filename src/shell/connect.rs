@@ -4,7 +4,7 @@
 //! has nothing to lose: it shows no credentials, and a secured cluster has no answer for it.
 
 use super::args::Target;
-use super::error::{ServerError, printable};
+use super::error::{ServerError, plain, printable};
 use super::wire::{Stream, Wire};
 use postgres_protocol::message::{backend::Message, frontend};
 use rustls::pki_types::ServerName;
@@ -268,22 +268,6 @@ impl Endpoint {
                 plain(error),
                 format!("is {} the gateway of a secured cluster?", self.target),
             ),
-        }
-    }
-}
-
-/// An error of the operating system in few words: `connection refused`, not `... (os error 111)`.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "the remote host reset the connection".to_owned(),
-        io::ErrorKind::UnexpectedEof => "the remote host closed the connection".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or(&text);
-            text.strip_prefix("failed to lookup address information: ")
-                .unwrap_or(text)
-                .to_owned()
         }
     }
 }

@@ -57,6 +57,9 @@ impl Editor {
             let mut editor = line_editor(catalog, Arc::clone(&raw));
             for question in asked {
                 raw.store(question.raw, Ordering::Relaxed);
+                // Data is no statement: the empty prefix keeps all of it out of the history.
+                let kept_out = if question.raw { "" } else { " " };
+                editor = editor.with_history_exclusion_prefix(Some(kept_out.to_owned()));
                 let signal = editor.read_line(&Shown(question.prompt));
                 let answered = signal.map_err(io::Error::other).map(|signal| match signal {
                     Signal::Success(text) => Answer::Text(text),
@@ -112,7 +115,6 @@ fn line_editor(catalog: SharedCatalog, raw: Arc<AtomicBool>) -> Reedline {
         .with_hinter(Box::new(DefaultHinter::default()))
         .with_validator(Box::new(Statement { raw }))
         .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_history_exclusion_prefix(Some(" ".to_owned()))
         .with_ansi_colors(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
         .use_bracketed_paste(true);
     match history() {

@@ -3,6 +3,7 @@
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
 use std::fmt::Write;
+use std::io;
 
 /// An error or a notice of the server (PostgreSQL, "Error and Notice Message Fields").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,6 +122,22 @@ pub(super) fn printable(text: &str) -> String {
 
 fn is_unprintable(c: char) -> bool {
     c.is_control() && c != '\n' && c != '\t'
+}
+
+/// An error of the operating system in few words: `connection refused`, not `... (os error 111)`.
+pub(super) fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "the remote host reset the connection".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the remote host closed the connection".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or(&text);
+            text.strip_prefix("failed to lookup address information: ")
+                .unwrap_or(text)
+                .to_owned()
+        }
+    }
 }
 
 #[cfg(test)]

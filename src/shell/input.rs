@@ -100,6 +100,11 @@ impl Input {
         }
     }
 
+    /// Data for COPY comes from standard input: the argument of `-c` holds none.
+    fn has_no_data(&self) -> bool {
+        matches!(self.source, Source::Nothing)
+    }
+
     /// A person is there to go on after an error.
     pub(super) fn is_person(&self) -> bool {
         matches!(self.source, Source::Person(_))
@@ -176,9 +181,10 @@ fn without_mark(mut line: String, index: usize) -> String {
     line
 }
 
-/// The lines that follow a COPY FROM STDIN, to `\.` or the end.
+/// The lines that follow a COPY FROM STDIN, to `\.` or the end; with `-c` standard input.
 pub(super) struct InlineSource<'a> {
     input: &'a mut Input,
+    stdin: Option<Input>,
     ended: bool,
 }
 
@@ -187,6 +193,7 @@ impl<'a> InlineSource<'a> {
     pub(super) fn new(input: &'a mut Input) -> Self {
         Self {
             input,
+            stdin: None,
             ended: false,
         }
     }
@@ -197,11 +204,15 @@ impl CopySource for InlineSource<'_> {
         if self.ended {
             return Ok(None);
         }
+        if self.input.has_no_data() && self.stdin.is_none() {
+            self.stdin = Some(Input::stdin());
+        }
+        let input = self.stdin.as_mut().unwrap_or(self.input);
         let question = Question {
             prompt: ">> ".to_owned(),
             raw: true,
         };
-        let mut line = match self.input.next(question).await? {
+        let mut line = match input.next(question).await? {
             Next::Line(line) => Some(line),
             Next::Interrupted => return Err(io::Error::other("canceled by the user")),
             Next::End => None,
@@ -225,7 +236,7 @@ impl CopySource for InlineSource<'_> {
             if part.len() >= PART {
                 break;
             }
-            line = self.input.at_hand();
+            line = input.at_hand();
         }
         Ok((!part.is_empty()).then(|| part.into()))
     }
@@ -272,10 +283,13 @@ mod tests {
 
     #[tokio::test]
     async fn copy_data_ends_at_its_mark_and_the_statements_go_on() {
-        let mut input = Input::text("1\ta\n2\tb\n\\.\nselect 1;");
+        let mut input = Input::reader("1\ta\n2\tb\n\\.\nselect 1;".as_bytes(), None);
         let mut source = InlineSource::new(&mut input);
-        assert_eq!(source.next().await.unwrap(), Some("1\ta\n2\tb\n".into()));
-        assert_eq!(source.next().await.unwrap(), None);
+        let mut data = Vec::new();
+        while let Some(part) = source.next().await.unwrap() {
+            data.extend_from_slice(&part);
+        }
+        assert_eq!(data, b"1\ta\n2\tb\n");
         assert_eq!(
             input.next(question()).await.unwrap(),
             Next::Line("select 1;".to_owned())
@@ -297,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_line_is_data() {
-        let mut input = Input::text("\n\\.");
+        let mut input = Input::reader("\n\\.".as_bytes(), None);
         let mut source = InlineSource::new(&mut input);
         assert_eq!(source.next().await.unwrap(), Some("\n".into()));
         assert_eq!(source.next().await.unwrap(), None);

@@ -4,6 +4,7 @@
 
 use super::complete::{Catalog, SharedCatalog};
 use super::editor::Question;
+use super::error::plain;
 use super::exit::Exit;
 use super::input::{InlineSource, Input, Next};
 use super::printer::{Collector, Printer};
@@ -69,7 +70,7 @@ impl Interpreter {
                 Ok(Next::End) => break,
                 Err(error) => {
                     let name = input.name().unwrap_or("standard input");
-                    Printer::say(&format!("can't read {name}: {error}\n"));
+                    Printer::say(&format!("can't read {name}: {}\n", plain(&error)));
                     return Flow::Fail(Exit::Usage);
                 }
             };
@@ -191,8 +192,9 @@ impl Interpreter {
                 if let Some(error) = last_word {
                     Printer::say(&format!("{place}{}", error.render(None)));
                 }
+                let cause = plain(&source);
                 Printer::say(&format!(
-                    "The connection to the cluster was lost: {source}\n"
+                    "The connection to the cluster was lost: {cause}\n"
                 ));
                 if is_person {
                     self.reset().await

@@ -32,12 +32,17 @@ mod splitter;
 mod sql;
 mod wire;
 
+#[cfg(test)]
+mod against_postgres;
+
 pub(crate) use args::ShellArgs;
 
 use complete::SharedCatalog;
 use connect::Endpoint;
 use editor::Editor;
+use error::plain;
 use exit::Exit;
+use identity::IdentityError;
 use input::Input;
 use interpreter::{Flow, Interpreter};
 use printer::Printer;
@@ -54,26 +59,16 @@ pub(crate) async fn run(args: ShellArgs) -> ExitCode {
 }
 
 async fn run_to_exit(args: ShellArgs) -> Exit {
-    let identity = match identity::load(
-        args.cluster_public_key_file.as_deref(),
-        args.user_credentials_file.as_deref(),
-    ) {
-        Ok(identity) => identity,
+    let (endpoint, warning) = match endpoint(&args) {
+        Ok(prepared) => prepared,
         Err(error) => {
             Printer::say(&format!("error: {error}\n"));
             return Exit::Usage;
         }
     };
-    if let Some(warning) = &identity.warning {
+    if let Some(warning) = warning {
         Printer::say(&format!("{warning}\n"));
     }
-    let endpoint = Endpoint {
-        target: args.cluster.clone(),
-        has_credentials: identity.user.is_some(),
-        user: identity.user.unwrap_or_else(os_user),
-        database: args.database.clone(),
-        tls: identity.tls,
-    };
     let mut printer = Printer::new(args.format);
     let session = match Session::open(endpoint, &mut printer).await {
         Ok(session) => session,
@@ -98,6 +93,22 @@ async fn run_to_exit(args: ShellArgs) -> Exit {
     }
 }
 
+/// Where to go and as whom; and a warning, if there is something to warn of.
+fn endpoint(args: &ShellArgs) -> Result<(Endpoint, Option<String>), IdentityError> {
+    let identity = identity::load(
+        args.cluster_public_key_file.as_deref(),
+        args.user_credentials_file.as_deref(),
+    )?;
+    let endpoint = Endpoint {
+        target: args.cluster.clone(),
+        has_credentials: identity.user.is_some(),
+        user: identity.user.unwrap_or_else(os_user),
+        database: args.database.clone(),
+        tls: identity.tls,
+    };
+    Ok((endpoint, identity.warning))
+}
+
 async fn consume_all(interpreter: &mut Interpreter, inputs: &mut [Input]) -> Flow {
     for input in inputs {
         if input.is_person() && interpreter.printer.line(&greeting()).is_err() {
@@ -117,7 +128,7 @@ fn inputs(args: &ShellArgs, catalog: SharedCatalog) -> Result<Vec<Input>, String
         let path = path.to_str().ok_or("the file's name is not UTF-8")?;
         return match Input::file(path) {
             Ok(input) => Ok(vec![input]),
-            Err(error) => Err(format!("can't read \"{path}\": {error}")),
+            Err(error) => Err(format!("can't read \"{path}\": {}", plain(&error))),
         };
     }
     if !args.command.is_empty() {

@@ -99,6 +99,11 @@ impl Drawing {
         }
     }
 
+    /// Ends a table of our own making: no number of rows, no empty line.
+    pub(super) fn end_uncounted(mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.flush_block(out)
+    }
+
     fn flush_block(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let block = std::mem::take(&mut self.block);
         if self.style.expanded {

@@ -69,6 +69,23 @@ impl Printer {
         self.complete("SELECT")
     }
 
+    /// Draws rows that we have already below a title, without counting them.
+    pub(super) fn titled_table(
+        &mut self,
+        title: &str,
+        columns: Vec<Column>,
+        rows: Vec<Row>,
+    ) -> io::Result<()> {
+        self.line(title)?;
+        let style = self.style();
+        let out = self.out.writer();
+        let mut drawing = Drawing::begin(style, columns, out)?;
+        for row in rows {
+            drawing.row(row, out)?;
+        }
+        drawing.end_uncounted(out)
+    }
+
     /// Hands all over to the operating system; forgets a result that an error has cut off.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.drawing = None;
