@@ -170,13 +170,18 @@ impl Machine {
                 fate = Fate::Drop;
             }
             (Phase::CopyIn(_), b'd') => {}
-            (Phase::CopyIn(form), b'c' | b'f') => self.phase = Phase::Running(form),
+            (Phase::CopyIn(form), b'c' | b'f') => {
+                // The Flush behind the Execute was passed over like any within the data.
+                suffix.flush();
+                self.phase = Phase::Running(form);
+            }
             // PostgreSQL passes these over while it copies.
             (Phase::CopyIn(_), b'S' | b'H') => fate = Fate::Drop,
             (Phase::CopyIn(form), _) => {
                 fate = Fate::Drop;
                 self.to_server
                     .extend_from_slice(b"f\0\0\0\x17unexpected message\0");
+                suffix.flush();
                 self.phase = Phase::Running(form);
             }
             (Phase::Open | Phase::Skipping, b'S') | (Phase::Open, b'F') => {

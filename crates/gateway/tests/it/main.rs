@@ -11,5 +11,12 @@
     reason = "tests"
 )]
 
+mod cancel;
+mod ending;
 mod methods;
+mod raw;
+mod restricted;
+mod reuse;
+mod secrets;
+mod startup;
 mod support;

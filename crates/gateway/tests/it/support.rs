@@ -1,25 +1,29 @@
 //! A whole door for tests: a ledger, its cluster's certificates, a PostgreSQL, and a gateway.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use palisade_gateway::{Config, Gateway, Observer, TlsIdentity};
-use palisade_keys::{ScramVerifier, SecretKey, Zeroizing};
+use palisade_keys::{PublicKey, ScramVerifier, SecretKey, Zeroizing};
 use palisade_ledger::{
     Author, Change, Entry, Hash, Millis, NewUser, Privileges, State, Uid, UserName, sign, verify,
     verify_genesis,
 };
+use palisade_link::tls::client_config;
 use palisade_link::x509::{
     IssuingCa, Leaf, Request, certificate_pem, root_certificate, user_certificate,
 };
 use palisade_testkit::{Postgres, TempDir, find_program, temp_dir};
 use time::{Duration, OffsetDateTime};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The users that PostgreSQL's ident map lets the gateway be.
 pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "mallory"];
@@ -233,6 +237,43 @@ impl Door {
             .store(Arc::new(server_identity(&self.ca, serial)));
     }
 
+    pub fn cluster_key(&self) -> PublicKey {
+        *self.ledger.lock().unwrap().state.cluster_key()
+    }
+
+    /// A TLS connector that trusts the cluster's key.
+    pub fn connector(&self) -> MakeRustlsConnect {
+        MakeRustlsConnect::new(client_config(&self.cluster_key(), None).unwrap())
+    }
+
+    /// Logs in from another address of this machine; who the session is of.
+    pub fn connect_from(
+        &self,
+        address: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<String, Box<dyn std::error::Error>> {
+        let runtime = Runtime::new()?;
+        runtime.block_on(async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(format!("{address}:0").parse()?)?;
+            let stream = socket.connect(self.address).await?;
+            let mut connector = self.connector();
+            let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, "localhost")?;
+            let (client, connection) = tokio_postgres::Config::new()
+                .user(user)
+                .password(password)
+                .dbname("postgres")
+                .ssl_mode(tokio_postgres::config::SslMode::Require)
+                .connect_raw(stream, tls)
+                .await?;
+            let driver = tokio::spawn(connection);
+            let row = client.query_one("select session_user::text", &[]).await?;
+            driver.abort();
+            Ok(row.get(0))
+        })
+    }
+
     /// libpq's parameters for a user, without a proof.
     pub fn conninfo(&self, user: &str, more: &str) -> String {
         format!(
@@ -301,6 +342,36 @@ impl Door {
             .unwrap()
     }
 
+    /// A session of psql that stays until it is dropped.
+    pub fn held(&self, user: &str, more: &str, password: Option<&str>) -> Held {
+        let mut command = self.program("psql");
+        if let Some(password) = password {
+            command.env("PGPASSWORD", password);
+        }
+        let mut child = command
+            .args([
+                "-X",
+                "-w",
+                "-q",
+                "-A",
+                "-t",
+                "-d",
+                &self.conninfo(user, more),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut held = Held {
+            input: child.stdin.take().unwrap(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        assert_eq!(held.ask("select 'here'").as_deref(), Some("here"));
+        held
+    }
+
     pub fn figure(&self, name: &str, kind: Option<&str>) -> i64 {
         self.observer
             .metrics()
@@ -312,11 +383,46 @@ impl Door {
     }
 }
 
-impl Drop for Door {
-    fn drop(&mut self) {
+/// A psql that waits for more.
+pub struct Held {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Held {
+    /// Runs SQL that gives one line; `None` when psql has ended.
+    pub fn ask(&mut self, sql: &str) -> Option<String> {
+        writeln!(self.input, "{sql};").ok()?;
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(1..) => Some(line.trim_end().to_owned()),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Checks that the gateway ended the session with 57P01.
+    #[track_caller]
+    pub fn ends(mut self) {
+        assert_eq!(self.ask("select 'still here'"), None);
+        let output = self.child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains("terminating connection"), "{error}");
+    }
+}
+
+impl Door {
+    /// Stops the gateway.
+    pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             stop.send(()).ok();
         }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.stop();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(std::time::Duration::from_secs(3));
         }

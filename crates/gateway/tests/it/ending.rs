@@ -1,0 +1,268 @@
+//! "It ends a session at once when its user, certificate or rule is gone."
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use palisade_keys::ScramVerifier;
+use palisade_ledger::{Change, Privileges};
+
+use crate::raw::{self, Raw, login_of, query, sqlstate};
+use crate::support::{Account, DEFAULT_RULES, Door, fails, secret_key};
+
+const ALICE: Account<'_> = Account {
+    name: "alice",
+    password: Some("pencil"),
+    key: Some(2),
+    restricted: false,
+};
+const BOB: Account<'_> = Account {
+    name: "bob",
+    ..ALICE
+};
+/// "within one second, measured"
+const SECOND: Duration = Duration::from_secs(1);
+
+fn clock() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "measures real time")]
+    Instant::now()
+}
+
+fn login(door: &Door, user: &str) -> Raw<impl Read + Write + use<>> {
+    let mut client = raw::tls(door.address, &door.cluster_key(), false, true);
+    let heard = client.scram(&login_of(user), "pencil");
+    assert_eq!(heard.last().unwrap().0, 'Z');
+    client
+}
+
+fn backends(door: &Door, user: &str) -> String {
+    let sql = format!("select count(*) from pg_stat_activity where usename = '{user}'");
+    door.postgres.psql(&sql).unwrap()
+}
+
+/// Waits for the end of a user's processes in PostgreSQL.
+fn gone(door: &Door, user: &str) {
+    palisade_testkit::poll("the backend's end", SECOND, || {
+        (backends(door, user) == "0").then_some(())
+    })
+    .unwrap();
+}
+
+#[track_caller]
+fn ends<S: Read + Write>(client: &mut Raw<S>) {
+    let (kind, body) = client.message();
+    assert_eq!(kind, 'E');
+    assert_eq!(sqlstate(&body), "57P01");
+    assert!(client.is_closed());
+}
+
+#[track_caller]
+fn lives<S: Read + Write>(client: &mut Raw<S>) {
+    client.say(&query("select 1"));
+    client.until('Z');
+}
+
+/// "Disable a user: the open sessions end (57P01) and no login passes, within one second, measured."
+#[test]
+fn a_disabled_user_is_out_within_a_second() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE, BOB]);
+    let mut idle: Vec<_> = (0..5).map(|_| login(&door, "alice")).collect();
+    let mut other = login(&door, "bob");
+    let mut asleep = login(&door, "alice");
+    asleep.say(&query("select pg_sleep(60)"));
+    // This one's connection goes back to the pool: it must not be handed out again.
+    let mut left = login(&door, "alice");
+    left.say(raw::TERMINATE);
+    palisade_testkit::poll("the sleeper", SECOND * 5, || {
+        let sql = "select count(*) from pg_stat_activity where query ~ '^select pg_sleep'";
+        (door.postgres.psql(sql).unwrap() == "1").then_some(())
+    })
+    .unwrap();
+    let began = clock();
+    door.disable("alice");
+    for client in &mut idle {
+        ends(client);
+    }
+    // What PostgreSQL answers to the cancellation may come first.
+    let last = asleep.until('E').pop().unwrap();
+    let last = match sqlstate(&last.1).as_str() {
+        "57014" => asleep.until('E').pop().unwrap(),
+        _ => last,
+    };
+    assert_eq!(sqlstate(&last.1), "57P01");
+    fails(&door.psql(&door.conninfo("alice", ""), Some("pencil"), "select 1"));
+    fails(&door.psql(
+        &door.conninfo("alice", &door.key_files("alice", 2)),
+        None,
+        "select 1",
+    ));
+    gone(&door, "alice");
+    let took = began.elapsed();
+    assert!(took < SECOND, "{took:?}");
+    lives(&mut other);
+    assert_eq!(
+        door.figure("sessions_ended_total", Some("user_disabled")),
+        6
+    );
+    assert_eq!(door.observer.sessions().len(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_out_as_fast() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    client.say(&query(
+        "select repeat('x', 1000000) from generate_series(1, 200)",
+    ));
+    palisade_testkit::poll("a full pipe", SECOND * 10, || {
+        let sql = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
+        (door.postgres.psql(sql).unwrap() == "1").then_some(())
+    })
+    .unwrap();
+    let began = clock();
+    door.disable("alice");
+    gone(&door, "alice");
+    let took = began.elapsed();
+    assert!(took < SECOND, "{took:?}");
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).ok();
+}
+
+/// The farewell never stands inside of another message.
+#[test]
+fn a_client_in_the_middle_of_a_result_gets_whole_messages() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    client.say(&query(
+        "select repeat('x', 300000) from generate_series(1, 100000)",
+    ));
+    for _ in 0..20 {
+        client.message();
+    }
+    let began = clock();
+    door.disable("alice");
+    let last = client.until('E').pop().unwrap();
+    assert_eq!(sqlstate(&last.1), "57P01");
+    assert!(client.is_closed());
+    assert!(began.elapsed() < SECOND);
+    gone(&door, "alice");
+}
+
+#[test]
+fn a_removed_user_is_out_and_a_new_one_of_the_same_name_is_another() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    door.change(Change::UserRemove {
+        uid: door.uid("alice"),
+    });
+    ends(&mut client);
+    fails(&door.psql(&door.conninfo("alice", ""), Some("pencil"), "select 1"));
+}
+
+#[test]
+fn a_session_ends_with_the_credential_that_opened_it() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let uid = door.uid("alice");
+    let keyed = door.held("alice", &door.key_files("alice", 2), None);
+    let certified = door.held("alice", &door.certificate_files("alice", 8), None);
+    let mut by_password = login(&door, "alice");
+    assert_eq!(door.observer.sessions().len(), 3);
+
+    door.change(Change::UserKey {
+        uid,
+        public_key: secret_key(99).public(),
+    });
+    keyed.ends();
+    lives(&mut by_password);
+    door.change(Change::CertificateRevoke {
+        serial: vec![8],
+        reason: "lost".to_owned(),
+    });
+    certified.ends();
+    lives(&mut by_password);
+    let verifier = ScramVerifier::derive("other", &[9; 16], 4096).unwrap();
+    door.change(Change::UserPassword {
+        uid,
+        verifier: Some(verifier),
+    });
+    ends(&mut by_password);
+    assert_eq!(
+        door.figure("sessions_ended_total", Some("credential_gone")),
+        3
+    );
+}
+
+#[test]
+fn a_session_ends_with_its_rule_and_not_with_another() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE, BOB]);
+    let (mut alice, mut bob) = (login(&door, "alice"), login(&door, "bob"));
+    let rules = |text: &str| {
+        door.change(Change::HbaSet {
+            text: text.to_owned(),
+        });
+    };
+    rules("hostssl all bob all reject\nhostssl all all all scram-sha-256\n");
+    ends(&mut bob);
+    lives(&mut alice);
+    rules("hostssl all all 127.0.0.0/8 scram-sha-256\n");
+    lives(&mut alice);
+    rules("hostssl all all all key\n");
+    ends(&mut alice);
+}
+
+#[test]
+fn a_session_ends_when_its_right_to_transactions_is_taken() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    lives(&mut client);
+    let set = |privileges| {
+        door.change(Change::UserSet {
+            uid: door.uid("alice"),
+            superuser: None,
+            default_privileges: Some(privileges),
+        });
+    };
+    set(Privileges::SELECT | Privileges::INSERT | Privileges::SET_TRANSACTION);
+    lives(&mut client);
+    set(Privileges::SELECT);
+    ends(&mut client);
+    let mut restricted = login(&door, "alice");
+    set(Privileges::SELECT | Privileges::SET_TRANSACTION);
+    lives(&mut restricted);
+    set(Privileges::DENIED);
+    ends(&mut restricted);
+}
+
+/// A login that is under way when its user is disabled.
+#[test]
+fn a_login_does_not_slip_past_a_change() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = raw::tls(door.address, &door.cluster_key(), false, true);
+    client.say(&login_of("alice"));
+    client.until('R');
+    door.disable("alice");
+    let mut scram = postgres_protocol::authentication::sasl::ScramSha256::new(
+        b"pencil",
+        postgres_protocol::authentication::sasl::ChannelBinding::unsupported(),
+    );
+    let length = u32::try_from(scram.message().len()).unwrap();
+    let first = [
+        b"SCRAM-SHA-256\0".as_slice(),
+        &length.to_be_bytes(),
+        scram.message(),
+    ]
+    .concat();
+    client.say(&raw::message(b'p', &first));
+    let (_, challenge) = client.message();
+    scram.update(&challenge[4..]).unwrap();
+    client.say(&raw::message(b'p', scram.message()));
+    client.error();
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_shutdown_says_goodbye() {
+    let mut door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    door.stop();
+    ends(&mut client);
+}
