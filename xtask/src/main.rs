@@ -3,6 +3,7 @@
 //! What runs in CI stands here or in `.ci/run`, so that a developer's machine does the same.
 
 mod fuzz;
+mod generate;
 mod layers;
 mod report;
 mod sources;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
   layers              check that every dependency edge is in the design's picture
   fuzz [--seconds N]  run each fuzz target for N seconds (default 10)
+  generate [--check]  write (or only compare) the files made from the program: man pages,
+                      completions, reference, and what Markdown files quote of it
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["layers"] => layers::run(&mut report),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["generate", options @ ..] => generate::run(options, &mut report),
         ["help" | "-h" | "--help"] => {
             report.line(USAGE.trim_end());
             return ExitCode::SUCCESS;
