@@ -1,2 +1,12 @@
 //! Palisade turns PostgreSQL servers into one secured cluster.
-fn main() {}
+
+mod cli;
+mod node;
+mod shell;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

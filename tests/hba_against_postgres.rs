@@ -19,12 +19,15 @@ use palisade_hba::{
     Address, ClientCertificate, DatabaseName, Decision, FaultKind, Interface, Method, Origin,
     Request, RoleName, Rule, Rules,
 };
+use palisade_keys::{SecretKey, Zeroizing};
+use palisade_link::x509::{self, IssuingCa, Leaf};
 use palisade_testkit::{Postgres, poll};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
 use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 
 /// Faults that PostgreSQL 15 does not see: see the head of the crate `palisade_hba`.
 const STRICTER: &[FaultKind] = &[
@@ -397,6 +400,8 @@ const DECISIVE: &[&str] = &[
     "host all all 127.0.0.2/31 trust\nhost all all 127.1.2.3 255.0.0.0 reject",
     "host all all 127.0.0.1 255.255.255.0 trust",
     "host all all 0.0.0.0 0.0.0.254 trust",
+    "hostssl all all 127.0.0.1/32 reject\nhost all all all trust",
+    "hostnossl all all all reject\nhostssl all alice all trust",
     "host all all ::/0 trust",
     "host all all ::ffff:127.0.0.1/128 trust",
     "host all all samehost trust",
@@ -416,16 +421,25 @@ const DECISIVE: &[&str] = &[
     "host staff +staff 127.0.0.1/32 reject\nhost all alice,bob 127.0.0.1/32 trust\nlocal all bob trust",
 ];
 
-/// Over TCP?, database, user.
-const REQUESTS: &[(bool, &str, &str)] = &[
-    (false, "alice", "alice"),
-    (false, "staff", "alice"),
-    (false, "staff", "bob"),
-    (false, "all", "all"),
-    (false, "replication", "bob"),
-    (true, "alice", "alice"),
-    (true, "staff", "alice"),
-    (true, "staff", "bob"),
+/// How a client comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Socket,
+    Tcp,
+    Tls,
+}
+
+/// The way, the database and the user.
+const REQUESTS: &[(Way, &str, &str)] = &[
+    (Way::Socket, "alice", "alice"),
+    (Way::Socket, "staff", "alice"),
+    (Way::Socket, "staff", "bob"),
+    (Way::Socket, "all", "all"),
+    (Way::Socket, "replication", "bob"),
+    (Way::Tcp, "alice", "alice"),
+    (Way::Tcp, "staff", "bob"),
+    (Way::Tls, "staff", "alice"),
+    (Way::Tls, "alice", "bob"),
 ];
 
 /// alice is in staff, staff is in everyone.
@@ -433,19 +447,18 @@ fn is_member(user: &str, role: &str) -> bool {
     user == role || (user == "alice" && matches!(role, "staff" | "everyone"))
 }
 
-fn we_say(rules: &Rules, tcp: bool, database: &str, user: &str) -> &'static str {
+fn we_say(rules: &Rules, way: Way, database: &str, user: &str) -> &'static str {
     let interfaces = [Interface {
         address: "127.0.0.1".parse().unwrap(),
         netmask: "255.0.0.0".parse().unwrap(),
     }];
     let member = |role: &str| is_member(user, role);
-    let origin = if tcp {
-        Origin::Tcp {
+    let origin = match way {
+        Way::Socket => Origin::Local,
+        Way::Tcp | Way::Tls => Origin::Tcp {
             address: "127.0.0.1".parse().unwrap(),
-            tls: false,
-        }
-    } else {
-        Origin::Local
+            tls: way == Way::Tls,
+        },
     };
     let request = Request::new(origin, database, user)
         .with_interfaces(&interfaces)
@@ -457,10 +470,15 @@ fn we_say(rules: &Rules, tcp: bool, database: &str, user: &str) -> &'static str 
     }
 }
 
-fn postgres_says(postgres: &Postgres, tcp: bool, database: &str, user: &str) -> &'static str {
+fn postgres_says(postgres: &Postgres, way: Way, database: &str, user: &str) -> &'static str {
     let mut psql = postgres.command("psql").unwrap();
-    if tcp {
-        psql.env("PGHOST", "127.0.0.1");
+    if way != Way::Socket {
+        let ssl_mode = if way == Way::Tls {
+            "require"
+        } else {
+            "disable"
+        };
+        psql.env("PGHOST", "127.0.0.1").env("PGSSLMODE", ssl_mode);
     }
     psql.args(["-X", "-w", "-c", "", "-d", database, "-U", user]);
     let done = psql.output().unwrap();
@@ -476,10 +494,32 @@ fn postgres_says(postgres: &Postgres, tcp: bool, database: &str, user: &str) -> 
     }
 }
 
+/// Any certificate will do: the clients here don't look at it.
+fn server_certificate() -> Leaf {
+    let cluster = SecretKey::from_seed(Zeroizing::new([7; 32])).unwrap();
+    let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+    let (issuer, _) = IssuingCa::create(&cluster, &[2], now).unwrap();
+    let request = x509::Request {
+        common_name: "localhost",
+        hosts: &["localhost".to_owned()],
+        now,
+        lifetime: Duration::days(1),
+        serial: &[3],
+    };
+    issuer.server(&request).unwrap()
+}
+
 #[test]
 fn the_same_clients_are_let_in() {
     const OURS: &str = "local postgres postgres trust\n";
-    let postgres = Postgres::builder().tcp().start().unwrap();
+    let leaf = server_certificate();
+    let postgres = Postgres::builder()
+        .tcp()
+        .setting("ssl", "on")
+        .file("server.crt", leaf.chain_pem().as_bytes())
+        .file("server.key", leaf.expose_key_pem().as_bytes())
+        .start()
+        .unwrap();
     postgres
         .psql(
             "create role alice login; create role bob login; create role \"all\" login; \
@@ -507,10 +547,10 @@ fn the_same_clients_are_let_in() {
                 .then_some(())
         })
         .unwrap();
-        for (tcp, database, user) in REQUESTS {
-            let ours = we_say(&rules, *tcp, database, user);
-            let theirs = postgres_says(&postgres, *tcp, database, user);
-            assert_eq!(ours, theirs, "tcp {tcp}, {user} on {database}\n{text}");
+        for (way, database, user) in REQUESTS {
+            let ours = we_say(&rules, *way, database, user);
+            let theirs = postgres_says(&postgres, *way, database, user);
+            assert_eq!(ours, theirs, "{way:?}, {user} on {database}\n{text}");
             seen.push(ours);
         }
     }

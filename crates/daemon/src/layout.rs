@@ -88,7 +88,9 @@ impl Layout {
         self.root.join("server.crt")
     }
 
-    pub(crate) fn server_key(&self) -> PathBuf {
+    /// The key of the server's certificate.
+    #[must_use]
+    pub fn server_key(&self) -> PathBuf {
         self.private().join("server.key")
     }
 

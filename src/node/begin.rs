@@ -1,0 +1,210 @@
+//! What a node does before it serves: the key, the ledger, the user list.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use palisade_agent::Agent;
+use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::config::{Config, PostgresMode};
+use palisade_daemon::layout::Layout;
+use palisade_daemon::ledger::{Ledger, OpenError};
+use palisade_daemon::pki::{self, Pki};
+use palisade_daemon::store::Store;
+use palisade_daemon::user_list::UserList;
+use palisade_ledger::{Change, State};
+
+use super::error::NodeError;
+
+/// A node's ledger and what stands around it.
+pub(super) struct Begun {
+    pub(super) ledger: Ledger,
+    pub(super) pki: Pki,
+    pub(super) users: Option<(UserList, ClusterAuthor)>,
+    pub(super) missing: Vec<String>,
+}
+
+/// Opens the node's cluster, or begins it if the directory holds none and the key is there.
+pub(super) async fn begin(
+    config: &Config,
+    layout: &Layout,
+    cluster: &str,
+) -> Result<Begun, NodeError> {
+    if config.postgres.mode == PostgresMode::Attached {
+        return Err(NodeError::Attached);
+    }
+    let author = match &config.security.cluster_private_file {
+        Some(path) => Some(cluster_key(path)?),
+        None => None,
+    };
+    let (ledger, pki) = if layout.is_initialized() {
+        open(config, layout, author.as_ref())?
+    } else {
+        let author = author
+            .as_ref()
+            .ok_or_else(|| NodeError::NoCluster(layout.root().to_owned()))?;
+        create(config, layout, author, cluster).await?
+    };
+    let (users, missing) = match (&config.security.user_list, author) {
+        (Some(path), Some(author)) => {
+            let (list, missing) = user_list(path, &ledger, &author).await?;
+            (Some((list, author)), missing)
+        }
+        (Some(path), None) => {
+            tracing::warn!(
+                path = %path.display(),
+                "the user list is not followed: without security.cluster_private_file nobody can sign its users"
+            );
+            (None, Vec::new())
+        }
+        (None, _) => (None, Vec::new()),
+    };
+    Ok(Begun {
+        ledger,
+        pki,
+        users,
+        missing,
+    })
+}
+
+fn cluster_key(path: &Path) -> Result<ClusterAuthor, NodeError> {
+    let key = pki::read_secret_key(path).map_err(NodeError::ClusterKey)?;
+    tracing::info!(
+        "successfully loaded cluster private key from \"{}\"",
+        path.display()
+    );
+    Ok(ClusterAuthor::new(key))
+}
+
+fn open(
+    config: &Config,
+    layout: &Layout,
+    author: Option<&ClusterAuthor>,
+) -> Result<(Ledger, Pki), NodeError> {
+    let public = pki::read_public_key(&layout.cluster_public_key())?;
+    if let (Some(author), Some(path)) = (author, &config.security.cluster_private_file)
+        && author.key().public() != public
+    {
+        return Err(NodeError::OtherCluster {
+            key: path.clone(),
+            dir: layout.root().to_owned(),
+        });
+    }
+    let ledger = Ledger::open(Store::open(&layout.private())?, &public)?;
+    let database = ledger.now().database().to_owned();
+    if database != config.postgres.database {
+        return Err(NodeError::OtherDatabase {
+            configured: config.postgres.database.clone(),
+            ledger: database,
+        });
+    }
+    Ok((ledger, Pki::load(layout)?))
+}
+
+/// Begins a cluster. A run that was cut short before the genesis leaves nothing that a second run
+/// would trip over.
+async fn create(
+    config: &Config,
+    layout: &Layout,
+    author: &ClusterAuthor,
+    cluster: &str,
+) -> Result<(Ledger, Pki), NodeError> {
+    let pki = Pki::create(layout, author.key())?;
+    let store = Store::open(&layout.private())?;
+    let key = author.key().public();
+    let ledger = match Ledger::open(store, &key) {
+        Ok(ledger) => ledger,
+        Err(OpenError::Empty) => {
+            let genesis = author.genesis(cluster, &config.postgres.database)?;
+            Ledger::begin(Store::open(&layout.private())?, &key, &genesis)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let certificate = pki.issuing().certificate().to_vec();
+    let change = Change::IssuingCaAdd { certificate };
+    author.append(&ledger, change).await?;
+    tracing::info!(cluster, "began the ledger");
+    Ok((ledger, pki))
+}
+
+async fn user_list(
+    path: &Path,
+    ledger: &Ledger,
+    author: &ClusterAuthor,
+) -> Result<(UserList, Vec<String>), NodeError> {
+    let mut list = UserList::new(path);
+    let reading = list.read(ledger, author).await?.unwrap_or_default();
+    super::follow::report(path, &reading);
+    Ok((list, reading.missing))
+}
+
+/// The names and addresses that the server's certificate speaks for.
+pub(super) fn hosts(config: &Config) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned()];
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let name = name.trim();
+    if !name.is_empty() && name.chars().all(plain) {
+        hosts.push(name.to_owned());
+    }
+    let own = config.gateway.listen.iter().map(std::net::SocketAddr::ip);
+    let loopback = [
+        IpAddr::from([127, 0, 0, 1]),
+        "::1".parse().unwrap_or(IpAddr::from([0; 16])),
+    ];
+    for address in own
+        .chain(loopback)
+        .filter(|address| !address.is_unspecified())
+    {
+        let text = address.to_string();
+        if !hosts.contains(&text) {
+            hosts.push(text);
+        }
+    }
+    hosts
+}
+
+/// The agent's part of the configuration.
+pub(super) fn agent(config: &Config, layout: &Layout, state: &State) -> palisade_agent::Config {
+    let mut agent = palisade_agent::Config::new(config.postgres_data_directory(), state.database());
+    agent.os_user.clone_from(&config.postgres.os_user);
+    agent.programs.clone_from(&config.postgres.bin_directory);
+    agent.settings = config.postgres.settings.clone().into_iter().collect();
+    agent.tcp = config.postgres.listen.map(|address| palisade_agent::Tcp {
+        addresses: vec![address.to_string()],
+        port: config.postgres.port,
+        certificate: layout.server_certificate(),
+        key: layout.server_key(),
+        ca: layout.root_certificate(),
+    });
+    agent
+}
+
+/// PostgreSQL's major version, as its data directory says.
+pub(super) fn version(agent: &Agent) -> Option<String> {
+    let path = agent.endpoint()?.data_dir.join("PG_VERSION");
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// The gateway's part of the configuration.
+pub(super) fn gateway(
+    config: &Config,
+    layout: &Layout,
+    agent: &Agent,
+) -> Result<palisade_gateway::Config, NodeError> {
+    let limits = &config.gateway.limits;
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let secret = pki::mock_secret(layout)?;
+    let endpoint = agent.endpoint().ok_or(NodeError::NoPostgres)?;
+    let mut gateway =
+        palisade_gateway::Config::new(endpoint.socket_dir.clone(), endpoint.port, secret);
+    gateway.encrypt_traffic = config.security.encrypt_traffic;
+    gateway.limits.handshakes = size(limits.handshakes);
+    gateway.limits.handshakes_per_address = size(limits.handshakes_per_address);
+    gateway.limits.login_within = Duration::from_secs(limits.login_timeout_seconds.into());
+    gateway.pool.idle = size(limits.idle_backends);
+    gateway.pool.idle_per_key = size(limits.idle_backends_per_user);
+    gateway.pool.idle_for = Duration::from_secs(limits.idle_backend_seconds.into());
+    Ok(gateway)
+}

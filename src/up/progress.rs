@@ -1,0 +1,47 @@
+//! Progress of `palisade up`: a spinner on a terminal, lines elsewhere. Always on standard error.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The steps, one at a time.
+pub(super) struct Steps {
+    terminal: bool,
+    current: RefCell<Option<(ProgressBar, String)>>,
+}
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            current: RefCell::new(None),
+        }
+    }
+
+    /// Ends the step before, and begins one.
+    pub(super) fn begin(&self, step: &str) {
+        self.done();
+        if !self.terminal {
+            // A closed standard error is no reason to stop.
+            drop(writeln!(std::io::stderr(), "{step} ..."));
+            return;
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} ...") {
+            bar.set_style(style);
+        }
+        bar.set_message(step.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(80));
+        self.current.replace(Some((bar, step.to_owned())));
+    }
+
+    /// Ends the step that is under way.
+    pub(super) fn done(&self) {
+        if let Some((bar, step)) = self.current.take() {
+            bar.finish_and_clear();
+            drop(writeln!(std::io::stderr(), "  \u{2713} {step}"));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One secured server, end to end: `palisade up`, rights, and what takes effect while it runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use common::{Cluster, OpenSession, fails, ok, palisade};
+use palisade_testkit::temp_dir;
+
+#[test]
+fn up_makes_a_cluster_that_loses_nothing() {
+    let mut cluster = Cluster::up();
+    cluster.sql("admin", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    cluster.add_user("alice", "select");
+    assert_eq!(cluster.sql("alice", "SELECT n FROM t"), "1");
+    let refused = cluster.sql_fails("alice", "INSERT INTO t VALUES (2)");
+    assert!(refused.contains("permission denied"), "{refused}");
+
+    // "a second `up` on the same directory loses nothing", after a good end and after a bad one.
+    cluster.stop();
+    cluster.start();
+    assert_eq!(cluster.sql("alice", "SELECT n FROM t"), "1");
+    cluster.kill();
+    cluster.start();
+    assert_eq!(cluster.sql("alice", "SELECT n FROM t"), "1");
+    assert_eq!(
+        cluster
+            .run(&["user", "list", "--json"])
+            .matches("alice")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn up_says_in_one_line_what_is_wrong_and_what_to_do() {
+    let temp = temp_dir().unwrap();
+    let up = |dir: &str, listen: &str| {
+        let dir = temp.path().join(dir);
+        fails(
+            palisade()
+                .arg("up")
+                .arg("--dir")
+                .arg(dir)
+                .args(["--listen", listen]),
+        )
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let said = up("port", &taken.local_addr().unwrap().to_string());
+    assert!(
+        said.contains("in use") && said.contains("hint: another program has port"),
+        "{said}"
+    );
+
+    std::fs::create_dir(temp.path().join("foreign")).unwrap();
+    std::fs::write(temp.path().join("foreign/letters.txt"), "mine").unwrap();
+    let said = up("foreign", "127.0.0.1:0");
+    assert!(
+        said.contains("is not empty and holds no Palisade cluster"),
+        "{said}"
+    );
+
+    let mut command = palisade();
+    command.env("PALISADE_POSTGRES_BIN_DIRECTORY", temp.path());
+    command.arg("daemon");
+    let said = fails(&mut command);
+    assert!(said.contains("error"), "{said}");
+}
+
+/// "Disable a user: the open sessions end (57P01) and no login passes, within one second, measured."
+#[test]
+fn a_disabled_user_is_out_within_a_second() {
+    let cluster = Cluster::up();
+    cluster.add_user("alice", "select");
+    let mut sessions: Vec<OpenSession> = (0..5)
+        .map(|_| {
+            let mut session =
+                OpenSession::open(cluster.psql("alice").args(["-v", "VERBOSITY=verbose"]));
+            session.send("SELECT 'in';");
+            session.expect("in");
+            session
+        })
+        .collect();
+    let begin = tokio::time::Instant::now();
+    cluster.run(&["user", "disable", "alice"]);
+    for session in &mut sessions {
+        session.send("SELECT 1;");
+        session.expect("57P01");
+    }
+    let took = begin.elapsed();
+    assert!(
+        took < Duration::from_secs(1),
+        "{took:?}, the command itself included"
+    );
+    let refused = cluster.sql_fails("alice", "SELECT 1");
+    assert!(refused.contains("authentication failed"), "{refused}");
+    cluster.run(&["user", "enable", "alice"]);
+    assert_eq!(cluster.sql("alice", "SELECT 1"), "1");
+}
+
+#[test]
+fn an_explicit_acl_replaces_the_default_and_can_says_so() {
+    let cluster = Cluster::up();
+    cluster.sql(
+        "admin",
+        "CREATE TABLE open (n int); CREATE TABLE closed (n int)",
+    );
+    cluster.add_user("alice", "select,insert");
+    cluster.run(&["acl", "set", "public.closed", "alice", "insert"]);
+    assert_eq!(cluster.sql("alice", "SELECT count(*) FROM open"), "0");
+    let refused = cluster.sql_fails("alice", "SELECT * FROM closed");
+    assert!(refused.contains("permission denied"), "{refused}");
+    cluster.sql("alice", "INSERT INTO closed VALUES (1)");
+    let yes = ok(&mut cluster.command(&["can", "alice", "insert", "public.closed"]));
+    assert!(yes.contains("yes"), "{yes}");
+    let no = fails(&mut cluster.command(&["can", "alice", "select", "public.closed"]));
+    assert!(no.contains("no"), "{no}");
+    cluster.run(&["acl", "unset", "public.closed", "alice"]);
+    assert_eq!(cluster.sql("alice", "SELECT count(*) FROM closed"), "1");
+}
+
+/// "hba changes [...] take effect without a restart", open sessions included.
+#[test]
+fn a_changed_rule_ends_the_sessions_that_it_no_longer_lets_in() {
+    let cluster = Cluster::up();
+    cluster.add_user("alice", "select");
+    let mut session = OpenSession::open(&mut cluster.psql("alice"));
+    session.send("SELECT 'in';");
+    session.expect("in");
+    let rules = cluster.path("rules");
+    std::fs::write(
+        &rules,
+        "hostssl all alice all reject\nhostssl all all all auto\n",
+    )
+    .unwrap();
+    cluster.run(&["hba", "set", rules.to_str().unwrap()]);
+    session.send("SELECT 1;");
+    session.expect("terminating connection");
+    cluster.sql_fails("alice", "SELECT 1");
+    assert_eq!(cluster.sql("admin", "SELECT 1"), "1");
+    // "an hba change that would leave no superuser a way in is refused"
+    std::fs::write(&rules, "hostssl all all all reject\n").unwrap();
+    let said = fails(&mut cluster.command(&["hba", "set", rules.to_str().unwrap()]));
+    assert!(said.contains("no superuser a way in"), "{said}");
+}
+
+/// "Drift: a role, grant, owner or trigger changed by hand in PostgreSQL is found, shown by `palisade
+/// status`, and mended."
+#[test]
+fn a_change_by_hand_is_found_shown_and_mended() {
+    let cluster = Cluster::up();
+    cluster.sql("admin", "CREATE TABLE t (n int)");
+    cluster.add_user("alice", "select");
+    ok(cluster
+        .bootstrap_psql()
+        .args(["-c", "GRANT DELETE ON t TO alice"]));
+    let found = palisade_testkit::poll("the drift to be mended", Duration::from_secs(60), || {
+        let status = cluster.command(&["status", "--json"]).output().unwrap();
+        String::from_utf8_lossy(&status.stdout)
+            .contains("\"mended\": true")
+            .then_some(())
+    });
+    assert!(found.is_ok(), "{}", cluster.log());
+    let refused = cluster.sql_fails("alice", "DELETE FROM t");
+    assert!(refused.contains("permission denied"), "{refused}");
+}
+
+/// "`palisade ledger log [--json] | verify | export`. `verify` works offline on an exported file with
+/// nothing but the cluster public key."
+#[test]
+fn the_ledger_is_exported_and_verified_offline() {
+    let mut cluster = Cluster::up();
+    cluster.add_user("alice", "select");
+    let log = cluster.run(&["ledger", "log", "--json"]);
+    assert!(log.contains("user_add") && log.contains("genesis"), "{log}");
+    let export = cluster.path("ledger.cbor");
+    cluster.run(&["ledger", "export", export.to_str().unwrap()]);
+    cluster.stop();
+    let key = cluster.dir().join("cluster_public.key");
+    let verify = |file: &std::path::Path| {
+        let mut command = palisade();
+        command
+            .args(["ledger", "verify"])
+            .arg(file)
+            .arg("--cluster-public-key-file")
+            .arg(&key);
+        command
+    };
+    ok(&mut verify(&export));
+    let mut bytes = std::fs::read(&export).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let tampered = cluster.path("tampered.cbor");
+    std::fs::write(&tampered, bytes).unwrap();
+    fails(&mut verify(&tampered));
+}
+
+/// "`enable_stop` and `enable_purge_all` gate `palisade node stop` and `palisade purge-all`, both
+/// for users with `system` only, both asked twice."
+#[test]
+fn stop_and_purge_are_gated() {
+    let cluster = Cluster::up();
+    for command in [
+        &["node", "stop", "--yes", "--yes"][..],
+        &["purge-all", "--yes", "--yes"],
+    ] {
+        let said = fails(&mut cluster.command(command));
+        assert!(said.contains("is false in its configuration"), "{said}");
+    }
+}

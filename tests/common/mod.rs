@@ -1,0 +1,347 @@
+//! A whole cluster for end-to-end tests: the real binary, the real PostgreSQL, its own directory.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "shared by several tests, each of which uses a part"
+)]
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use palisade_testkit::{TempDir, free_port, temp_dir};
+
+/// Time for a cluster to come up on a busy machine; nothing waits this long unless it fails.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The binary under test.
+pub fn palisade() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PALISADE_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end; standard output, or a panic with everything that was said.
+pub fn ok(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs to the end, which must be a failure; what was said on both outputs.
+pub fn fails(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{command:?}\n{}", said(&output));
+    said(&output)
+}
+
+/// All that a program said.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A process that is stopped by SIGINT and waited for when dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it with both outputs in the file `log`, and waits until a line there holds `sign`.
+    pub fn start(command: &mut Command, log: &Path, sign: &str) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let skip = file.metadata().unwrap().len();
+        let child = command
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut process = Self {
+            child,
+            log: log.to_owned(),
+        };
+        process.wait_for(sign, skip);
+        process
+    }
+
+    fn wait_for(&mut self, sign: &str, skip: u64) {
+        let skip = usize::try_from(skip).unwrap();
+        let found = palisade_testkit::poll(sign, PATIENCE, || {
+            let log = self.log();
+            if log.get(skip..).unwrap_or_default().contains(sign) {
+                return Some(true);
+            }
+            self.child.try_wait().unwrap().map(|_| false)
+        });
+        assert_eq!(
+            found.ok(),
+            Some(true),
+            "no {sign:?} in the log:\n{}",
+            self.log()
+        );
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        let mut text = Vec::new();
+        File::open(&self.log)
+            .unwrap()
+            .read_to_end(&mut text)
+            .unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash of the machine would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it in good order.
+    pub fn stop(mut self) {
+        self.interrupt();
+    }
+
+    fn interrupt(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let pid = i32::try_from(self.child.id()).unwrap();
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        }
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.interrupt();
+    }
+}
+
+/// A cluster made by `palisade up`.
+pub struct Cluster {
+    process: Option<Process>,
+    pub port: u16,
+    temp: TempDir,
+}
+
+impl Cluster {
+    /// Makes one and waits until it serves.
+    pub fn up() -> Self {
+        let mut cluster = Self {
+            process: None,
+            port: free_port().unwrap(),
+            temp: temp_dir().unwrap(),
+        };
+        cluster.start();
+        cluster
+    }
+
+    /// Starts it (again).
+    pub fn start(&mut self) {
+        let log = self.temp.path().join("up.log");
+        let mut command = palisade();
+        command
+            .args(["up", "--verbose", "--dir"])
+            .arg(self.dir())
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        self.process = Some(Process::start(&mut command, &log, "Ctrl-C stops"));
+    }
+
+    /// Stops it in good order.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// What the node said so far.
+    pub fn log(&self) -> String {
+        self.process.as_ref().unwrap().log()
+    }
+
+    /// The cluster's directory.
+    pub fn dir(&self) -> PathBuf {
+        self.temp.path().join("cluster")
+    }
+
+    /// A path beside the cluster's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// A file of the superuser.
+    pub fn admin(&self, kind: &str) -> PathBuf {
+        self.dir().join("private").join(format!("admin.{kind}"))
+    }
+
+    /// A command of the binary, on this cluster, signed by the superuser.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = palisade();
+        command
+            .args(args)
+            .env("PALISADE_DIR", self.dir())
+            .env("PALISADE_CREDENTIALS", self.admin("credentials"));
+        command
+    }
+
+    /// Runs a command as the superuser; it must succeed.
+    pub fn run(&self, args: &[&str]) -> String {
+        ok(&mut self.command(args))
+    }
+
+    /// Adds a user with a password and a credentials file; gives the file.
+    pub fn add_user(&self, name: &str, privileges: &str) -> PathBuf {
+        let password = self.path("password");
+        std::fs::write(&password, "correct horse\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&password, mode).unwrap();
+        let credentials = self.path(&format!("{name}.credentials"));
+        self.run(&[
+            "user",
+            "add",
+            "-u",
+            name,
+            "--privileges",
+            privileges,
+            "--password-file",
+            password.to_str().unwrap(),
+            "-s",
+            credentials.to_str().unwrap(),
+        ]);
+        credentials
+    }
+
+    /// A psql on the gateway; the superuser by key, everybody else by the password of `add_user`.
+    pub fn psql(&self, user: &str) -> Command {
+        let mut command = Command::new("psql");
+        let mut conninfo = format!(
+            "host=127.0.0.1 port={} dbname=main user={user} sslmode=verify-full sslrootcert={}",
+            self.port,
+            self.dir().join("root.crt").display()
+        );
+        if user == "admin" {
+            conninfo.push_str(&format!(
+                " sslcert={} sslkey={}",
+                self.admin("crt").display(),
+                self.admin("key").display()
+            ));
+        } else {
+            command.env("PGPASSWORD", "correct horse");
+        }
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", &conninfo])
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A psql on PostgreSQL's private socket, as the bootstrap superuser: what an administrator of
+    /// the machine could do by hand.
+    pub fn bootstrap_psql(&self) -> Command {
+        let socket = self.dir().join("postgres/run");
+        let mut command = Command::new("psql");
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h"])
+            .arg(socket)
+            .args(["-U", "palisade", "-d", "main"])
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs SQL as a user; it must succeed.
+    pub fn sql(&self, user: &str, sql: &str) -> String {
+        ok(self.psql(user).args(["-c", sql])).trim_end().to_owned()
+    }
+
+    /// Runs SQL as a user, which must fail; the error.
+    pub fn sql_fails(&self, user: &str, sql: &str) -> String {
+        fails(self.psql(user).args(["-c", sql]))
+    }
+}
+
+/// A psql session that stays open, spoken to line by line.
+pub struct OpenSession {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl OpenSession {
+    /// Opens one, with errors among its output.
+    pub fn open(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (send, lines) = mpsc::channel();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let copy = send.clone();
+        std::thread::spawn(move || forward(stdout, &copy));
+        std::thread::spawn(move || forward(stderr, &send));
+        Self { child, lines }
+    }
+
+    /// Sends a line.
+    pub fn send(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        // A session that was ended may have closed its end already.
+        drop(writeln!(stdin, "{line}").and_then(|()| stdin.flush()));
+    }
+
+    /// The next line that holds `sign`.
+    pub fn expect(&self, sign: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("no {sign:?} after {seen:?}"));
+            if line.contains(sign) {
+                return line;
+            }
+            seen.push(line);
+        }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn forward(from: impl std::io::Read, to: &mpsc::Sender<String>) {
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        if to.send(line).is_err() {
+            return;
+        }
+    }
+}
