@@ -504,6 +504,16 @@ BEGIN
             PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
         END IF;
     END LOOP;
+    IF tag = 'ALTER TABLE' THEN
+        -- ATTACH and DETACH tell of the parent alone.
+        FOR relation IN
+            SELECT o.oid FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid
+            LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
+            WHERE o.class = 'pg_class'::regclass AND o.kind IN ('r', 'p', 'f') AND o.parent <> coalesce(i.inhparent, 0)
+        LOOP
+            PERFORM palisade.end_relation(tag, tag, relation);
+        END LOOP;
+    END IF;
     IF tag IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') THEN
         PERFORM palisade.settle_keys();
     END IF;
@@ -568,6 +578,15 @@ BEGIN
     END LOOP;
     DELETE FROM palisade.objects o USING pg_event_trigger_dropped_objects() d
     WHERE o.class = d.classid AND o.oid = d.objid AND d.objsubid = 0;
+    -- An object's own groups go with it.
+    FOR gone IN
+        SELECT r.rolname FROM pg_event_trigger_dropped_objects() d
+        JOIN pg_roles r ON r.rolname ~ ('^palisade_(usage|select|insert|update|delete)_' || d.objid || '$')
+        WHERE d.objsubid = 0 AND d.classid IN ('pg_class'::regclass, 'pg_namespace'::regclass)
+    LOOP
+        EXECUTE format('DROP OWNED BY %I', gone.rolname);
+        EXECUTE format('DROP ROLE %I', gone.rolname);
+    END LOOP;
     PERFORM palisade.settle_keys();
     PERFORM pg_notify('palisade_changed', '');
 END

@@ -11,6 +11,8 @@
     reason = "shared by tests, each of which uses its part"
 )]
 
+pub mod cast;
+
 use palisade_agent::{Agent, Config, Endpoint};
 use palisade_ledger::{State, verify, verify_genesis};
 use palisade_testkit::Postgres;
