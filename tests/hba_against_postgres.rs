@@ -479,6 +479,8 @@ fn postgres_says(postgres: &Postgres, way: Way, database: &str, user: &str) -> &
             "disable"
         };
         psql.env("PGHOST", "127.0.0.1").env("PGSSLMODE", ssl_mode);
+        // Where libpq looks for a client certificate; our own may be closed to the server's user.
+        psql.env("HOME", "/nonexistent");
     }
     psql.args(["-X", "-w", "-c", "", "-d", database, "-U", user]);
     let done = psql.output().unwrap();
