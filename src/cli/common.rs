@@ -1,0 +1,139 @@
+//! The options that commands share: where the cluster is, and who signs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use palisade_keys::{Credentials, PublicKey, SecretKey};
+
+use super::error::CliError;
+use super::files;
+
+/// Where the cluster is.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where the cluster is")]
+pub(crate) struct ClusterArgs {
+    /// The node's data directory [default: /var/lib/palisade for root, else ~/.local/share/palisade]
+    #[arg(long, value_name = "DIR", env = "PALISADE_DIR", hide_env_values = true, value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// The daemon's control socket [default: DIR/control.sock]
+    #[arg(long, value_name = "PATH", env = "PALISADE_SOCKET", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// The cluster's public key, which every entry is checked against [default: `DIR/cluster_public.key`]
+    #[arg(long, value_name = "FILE", env = "PALISADE_CLUSTER_PUBLIC_KEY_FILE", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) cluster_public_key_file: Option<PathBuf>,
+}
+
+/// Where a node's data is when nobody says otherwise.
+pub(crate) fn default_directory() -> Result<PathBuf, CliError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/palisade".into());
+    }
+    // The XDG base directory specification: relative paths are to be ignored.
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));
+    data.map(|data| data.join("palisade"))
+        .ok_or_else(|| CliError::usage("there is no home directory").hint("give --dir DIR"))
+}
+
+impl ClusterArgs {
+    /// The node's data directory.
+    pub(crate) fn directory(&self) -> Result<PathBuf, CliError> {
+        match &self.dir {
+            Some(dir) => Ok(dir.clone()),
+            None => default_directory(),
+        }
+    }
+
+    /// The control socket.
+    pub(crate) fn socket(&self) -> Result<PathBuf, CliError> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(self.directory()?.join("control.sock")),
+        }
+    }
+
+    /// The file with the cluster's public key.
+    pub(crate) fn public_key_file(&self) -> Result<PathBuf, CliError> {
+        match &self.cluster_public_key_file {
+            Some(file) => Ok(file.clone()),
+            None => Ok(self.directory()?.join("cluster_public.key")),
+        }
+    }
+
+    /// The cluster's public key.
+    pub(crate) fn public_key(&self) -> Result<PublicKey, CliError> {
+        let path = self.public_key_file()?;
+        read_public_key(&path)
+    }
+}
+
+/// Reads a public key's file.
+fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
+    let text = files::read_text(path, files::MAX_KEY_BYTES).map_err(|error| {
+        error.hint("name the cluster's public key with --cluster-public-key-file FILE")
+    })?;
+    text.parse().map_err(|error| {
+        CliError::file(format!("{} is not a public key", path.display())).because(&error)
+    })
+}
+
+/// Who signs a change.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Who signs")]
+pub(crate) struct SignerArgs {
+    /// Sign as the user of this credentials file
+    #[arg(long = "as", value_name = "CREDENTIALS", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) credentials: Option<PathBuf>,
+
+    /// Sign with the cluster's private key, which may do anything
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) as_cluster_key: Option<PathBuf>,
+}
+
+/// Who signs, with the key.
+pub(crate) enum Signer {
+    /// The user of a credentials file.
+    User(Credentials),
+    /// The cluster key.
+    Cluster(SecretKey),
+}
+
+impl Signer {
+    /// The key.
+    pub(crate) fn key(&self) -> &SecretKey {
+        match self {
+            Self::User(credentials) => &credentials.secret_key,
+            Self::Cluster(key) => key,
+        }
+    }
+}
+
+impl SignerArgs {
+    /// Reads the key. The cluster key goes before credentials that the environment names.
+    pub(crate) fn read(&self) -> Result<Signer, CliError> {
+        if let Some(path) = &self.as_cluster_key {
+            let text = files::read_secret(path, files::MAX_KEY_BYTES)?;
+            let key = SecretKey::from_text(&text).map_err(|error| {
+                CliError::file(format!("{} is not a private key", path.display())).because(&error)
+            })?;
+            return Ok(Signer::Cluster(key));
+        }
+        let path = self.credentials.as_ref().ok_or_else(|| {
+            CliError::usage("a change must be signed")
+                .hint("name your credentials file with --as FILE, or with PALISADE_CREDENTIALS")
+        })?;
+        read_credentials(path).map(Signer::User)
+    }
+}
+
+/// Reads a credentials file, which must be its owner's alone.
+pub(crate) fn read_credentials(path: &Path) -> Result<Credentials, CliError> {
+    let text = files::read_secret(path, files::MAX_KEY_BYTES)?;
+    Credentials::from_json(&text).map_err(|error| {
+        CliError::file(format!("{} is not a credentials file", path.display())).because(&error)
+    })
+}

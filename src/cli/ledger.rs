@@ -1,0 +1,282 @@
+//! `palisade ledger`: what was changed, when, by whom; and the proof.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use palisade_keys::Zeroizing;
+use palisade_ledger::{Author, Change, Entry, Hash, Verified};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::common::ClusterArgs;
+use super::error::{CliError, Outcome};
+use super::exit::Exit;
+use super::files::{self, Audience, is_dash};
+use super::out;
+use super::view::{Chain, View};
+
+/// Shows, verifies and exports the ledger.
+#[derive(Debug, Args)]
+#[command(
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands"
+)]
+pub(crate) struct LedgerArgs {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    Log(LogArgs),
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+}
+
+/// Shows every change: when, by whom, and what. Each was verified before it is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade ledger log
+  palisade ledger log --from 100
+  palisade ledger log --json | jq 'select(.author == \"alice\")'")]
+struct LogArgs {
+    /// Begin with this entry
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+
+    /// As JSON, one entry a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Verifies every entry: form, chain, signature, and the author's right to make it.
+///
+/// Without FILE the daemon's ledger is fetched. With FILE nothing is needed but the cluster's public key.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade ledger verify
+  palisade ledger verify ledger.cbor --cluster-public-key-file cluster_public.key")]
+struct VerifyArgs {
+    /// An exported ledger; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Writes all signed entries to a file that `palisade ledger verify` takes.
+///
+/// The file holds password verifiers, and is made with mode 0600.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade ledger export ledger.cbor
+  palisade ledger export - | ssh auditor palisade ledger verify - --cluster-public-key-file key")]
+struct ExportArgs {
+    /// Where to; `-` is standard output
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Runs one of them.
+pub(crate) fn run(args: &LedgerArgs) -> Outcome {
+    match &args.command {
+        LedgerCommand::Log(args) => log(args),
+        LedgerCommand::Verify(args) => verify(args),
+        LedgerCommand::Export(args) => export(args),
+    }
+}
+
+/// An entry as `log` shows it.
+#[derive(Serialize)]
+struct Shown {
+    seq: u64,
+    time: String,
+    author: String,
+    hash: Hash,
+    change: Value,
+}
+
+/// Names by uid, as the entries so far tell them: an entry names its author by number.
+#[derive(Default)]
+struct Names(std::collections::BTreeMap<u32, String>);
+
+impl Names {
+    fn learn(&mut self, change: &Change) {
+        let (uid, name) = match change {
+            Change::UserAdd { user } => (user.uid, &user.name),
+            Change::UserImport { user } => (user.uid, &user.name),
+            _ => return,
+        };
+        self.0.insert(uid.get(), name.to_string());
+    }
+
+    fn author(&self, author: Author) -> String {
+        match author {
+            Author::Cluster => author.to_string(),
+            Author::User(uid) => self.name(u64::from(uid.get())),
+        }
+    }
+
+    fn name(&self, uid: u64) -> String {
+        let name = u32::try_from(uid).ok().and_then(|uid| self.0.get(&uid));
+        name.cloned().unwrap_or_else(|| format!("uid {uid}"))
+    }
+}
+
+fn shown(names: &Names, verified: &Verified) -> Result<Shown, CliError> {
+    let entry: &Entry = verified.entry();
+    let change = serde_json::to_value(&entry.change)
+        .map_err(|error| CliError::no("can't show this change").because(&error))?;
+    Ok(Shown {
+        seq: entry.seq,
+        time: entry.time.to_string(),
+        author: names.author(entry.author),
+        hash: verified.head().hash,
+        change,
+    })
+}
+
+fn log(args: &LogArgs) -> Outcome {
+    let mut names = Names::default();
+    let mut rows = Vec::new();
+    View::replay(&args.cluster, &mut |verified| {
+        names.learn(&verified.entry().change);
+        if verified.entry().seq < args.from {
+            return Ok(());
+        }
+        let entry = shown(&names, verified)?;
+        if args.json {
+            return out::json_line(&entry);
+        }
+        rows.push(vec![
+            entry.seq.to_string(),
+            entry.time,
+            entry.author,
+            summary(&names, &entry.change),
+        ]);
+        Ok(())
+    })?;
+    if !args.json {
+        out::table(&["entry", "time", "author", "change"], rows)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A change in one line: its kind, and its fields as they stand in the JSON.
+fn summary(names: &Names, change: &Value) -> String {
+    let mut words = Vec::new();
+    let mut fields = Vec::new();
+    collect(change, &mut fields);
+    for (name, value) in fields {
+        match (name, value) {
+            ("kind", Value::String(kind)) => words.push(kind.replace('_', " ")),
+            ("uid", Value::Number(uid)) => {
+                words.push(names.name(uid.as_u64().unwrap_or_default()));
+            }
+            // Whole texts and certificates are for --json.
+            ("text" | "certificate", Value::String(text)) => {
+                words.push(format!("{name} ({} bytes)", text.len()));
+            }
+            ("name", Value::String(_)) | (_, Value::Null) => {}
+            (name, Value::String(text)) => words.push(format!("{name}={text}")),
+            (name, Value::Array(items)) => {
+                let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                let items = if items.is_empty() {
+                    "none".to_owned()
+                } else {
+                    items.join(",")
+                };
+                words.push(format!("{name}={items}"));
+            }
+            (name, value) => words.push(format!("{name}={value}")),
+        }
+    }
+    words.join(" ")
+}
+
+fn collect<'a>(value: &'a Value, fields: &mut Vec<(&'a str, &'a Value)>) {
+    let Value::Object(object) = value else { return };
+    if let Some(kind) = object.get("kind") {
+        fields.push(("kind", kind));
+    }
+    if let Some(uid) = object.get("uid") {
+        fields.push(("uid", uid));
+    }
+    for (name, value) in object {
+        match (name.as_str(), value) {
+            ("kind" | "uid", _) => {}
+            (_, Value::Object(_)) => collect(value, fields),
+            (name, value) => fields.push((name, value)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Proof {
+    cluster: String,
+    cluster_key: String,
+    entries: u64,
+    head: Hash,
+    last_change: String,
+}
+
+fn verify(args: &VerifyArgs) -> Outcome {
+    let state = match &args.file {
+        None => View::open(&args.cluster)?.state().clone(),
+        Some(file) => {
+            let mut chain = Chain::new(args.cluster.public_key()?);
+            let bytes = files::read_bytes(file, files::MAX_LEDGER_BYTES)?;
+            chain.take(&bytes, &mut |_| Ok(()))?;
+            chain.finish()?
+        }
+    };
+    let proof = Proof {
+        cluster: state.cluster().to_owned(),
+        cluster_key: state.cluster_key().to_string(),
+        entries: state.head().seq.saturating_add(1),
+        head: state.head().hash,
+        last_change: state.time().to_string(),
+    };
+    if args.json {
+        out::json(&proof)?;
+    } else {
+        out::line(&format!(
+            "verified: {} entries of cluster {}, the last of {}, head {}",
+            proof.entries, proof.cluster, proof.last_change, proof.head
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn export(args: &ExportArgs) -> Outcome {
+    let mut bytes = Zeroizing::new(Vec::new());
+    View::replay(&args.cluster, &mut |verified| {
+        bytes.extend_from_slice(verified.bytes());
+        Ok(())
+    })?;
+    if is_dash(&args.file) {
+        out::write(&bytes)?;
+    } else {
+        let staged = files::stage(&args.file, &bytes, Audience::Owner, args.force)?;
+        files::place_all(vec![staged])?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,176 @@
+//! `palisade user cert`: the user's key in the form that psql and other TLS clients take.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use palisade_ledger::UserName;
+use palisade_link::x509::user_certificate;
+use time::Duration;
+
+use crate::cli::common::{ClusterArgs, read_credentials};
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::exit::Exit;
+use crate::cli::files::{self, Audience, shell_quote};
+use crate::cli::{clock, entropy, out};
+
+/// Writes a certificate and its key with which psql logs in as you.
+///
+/// The certificate is signed by your own key: it proves that key to the gateway and nothing else, and
+/// is worth as much as the key is. NAME.crt and NAME.key (mode 0600) are written.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade user cert --credentials alice.key
+  palisade user cert alice --as alice.key --out ~/.postgresql --force")]
+pub(super) struct CertArgs {
+    /// Your name, if it is to be checked against the credentials
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// Your credentials file
+    #[arg(long, visible_alias = "as", value_name = "FILE", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    credentials: PathBuf,
+
+    /// The directory for the two files
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    out: PathBuf,
+
+    /// Days that the certificate is good for
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    days: u16,
+
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+
+    /// The gateway's name or address, for the psql line
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    host: String,
+
+    /// The gateway's port, for the psql line
+    #[arg(long, value_name = "PORT", default_value_t = 5433)]
+    port: u16,
+
+    /// The database, for the psql line
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    database: String,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Runs it.
+pub(super) fn run(args: &CertArgs) -> Outcome {
+    let credentials = read_credentials(&args.credentials)?;
+    let name = UserName::new(credentials.username.as_str()).map_err(|error| {
+        CliError::file(format!("{} names no user", args.credentials.display())).because(&error)
+    })?;
+    if let Some(asked) = args.name.as_deref().filter(|asked| *asked != name.as_str()) {
+        return Err(CliError::usage(format!(
+            "these are the credentials of {name}, not of {asked}"
+        )));
+    }
+    let stem = file_stem(&name)?;
+    let (certificate, key) = (
+        args.out.join(format!("{stem}.crt")),
+        args.out.join(format!("{stem}.key")),
+    );
+    let leaf = user_certificate(
+        name.as_str(),
+        &credentials.secret_key,
+        &entropy::serial()?,
+        clock::now(),
+        Duration::days(i64::from(args.days)),
+    )
+    .map_err(|error| CliError::no("can't make the certificate").because(&error))?;
+    let secret = leaf.expose_key_pem();
+    let chain = leaf.chain_pem();
+    files::place_all(vec![
+        files::stage(&key, secret.as_bytes(), Audience::Owner, args.force)?,
+        files::stage(
+            &certificate,
+            chain.as_bytes(),
+            Audience::Everybody,
+            args.force,
+        )?,
+    ])?;
+    out::line(&psql_line(args, &name, &certificate, &key)?)?;
+    Ok(Exit::Done)
+}
+
+/// The name as a file's name: it may lead nowhere else.
+fn file_stem(name: &UserName) -> Result<&str, CliError> {
+    let name = name.as_str();
+    if name.contains('/') || name.starts_with('.') {
+        return Err(CliError::no(format!(
+            "the name {name} can't be the name of a file"
+        )));
+    }
+    Ok(name)
+}
+
+fn psql_line(
+    args: &CertArgs,
+    name: &UserName,
+    certificate: &Path,
+    key: &Path,
+) -> Result<String, CliError> {
+    let root = args.cluster.directory()?.join("root.crt");
+    let absolute = |path: &Path| {
+        let absolute = std::path::absolute(path);
+        absolute
+            .unwrap_or_else(|_| path.to_path_buf())
+            .display()
+            .to_string()
+    };
+    let words = [
+        ("host", args.host.clone()),
+        ("port", args.port.to_string()),
+        ("dbname", args.database.clone()),
+        ("user", name.to_string()),
+        ("sslmode", "verify-full".to_owned()),
+        ("sslrootcert", absolute(&root)),
+        ("sslcert", absolute(certificate)),
+        ("sslkey", absolute(key)),
+    ];
+    let words = words.map(|(word, value)| format!("{word}={}", conninfo_value(&value)));
+    Ok(format!("psql {}", shell_quote_always(&words.join(" "))))
+}
+
+/// A value as libpq reads it (PostgreSQL, "Keyword/Value Connection Strings").
+fn conninfo_value(value: &str) -> String {
+    if !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c == '\'' || c == '\\') {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// The whole connection string is one word to the shell.
+fn shell_quote_always(text: &str) -> String {
+    let quoted = shell_quote(text);
+    if quoted.starts_with('\'') {
+        quoted
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_as_libpq_reads_them() {
+        assert_eq!(conninfo_value("/a/b.crt"), "/a/b.crt");
+        assert_eq!(conninfo_value(""), "''");
+        assert_eq!(conninfo_value("a b'c\\d"), "'a b\\'c\\\\d'");
+    }
+
+    #[test]
+    fn a_name_leads_to_no_other_directory() {
+        for name in ["../../etc/x", "a/b", ".bashrc", ".."] {
+            let name = UserName::new(name).unwrap();
+            assert!(file_stem(&name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `palisade user passwd` and `key`: what a user changes for himself.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use palisade_keys::{Credentials, ScramVerifier};
+use palisade_ledger::{Author, Change, Uid};
+
+use super::add::{settle, verifier};
+use crate::cli::common::{ClusterArgs, Signer, SignerArgs};
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::exit::Exit;
+use crate::cli::files::{self, Audience, Staged, is_dash};
+use crate::cli::view::View;
+use crate::cli::{entropy, out, prompt};
+
+/// Changes a password: your own, or with the cluster key anybody's.
+///
+/// The password itself never leaves this program: the ledger gets a SCRAM-SHA-256 verifier.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade user passwd --as alice.key
+  palisade user passwd --password-file - --as alice.key < password.txt
+  palisade user passwd bob --as-cluster-key cluster_private.key")]
+pub(super) struct PasswdArgs {
+    /// Whose [default: who signs]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// Take the first line of this file instead of asking; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    password_file: Option<PathBuf>,
+
+    /// No password from now on
+    #[arg(long, conflicts_with = "password_file")]
+    none: bool,
+
+    #[command(flatten)]
+    signer: SignerArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Replaces your own key by a new one; the old one is worth nothing from then on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade user key -s alice_new.key --as alice.key
+  palisade user key -s alice.key --force --as alice.key")]
+pub(super) struct KeyArgs {
+    /// Where the new credentials go, with mode 0600; `-` is standard output
+    #[arg(short = 's', long = "secret", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    secret: PathBuf,
+
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    signer: SignerArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Whose password it is: his who signs, or with the cluster key anybody's.
+fn owner(view: &View, signer: &Signer, name: Option<&str>) -> Result<Uid, CliError> {
+    match (view.author(signer)?, name) {
+        (Author::User(uid), None) => Ok(uid),
+        (Author::User(uid), Some(name)) if view.user(name)?.uid == uid => Ok(uid),
+        (Author::User(_), Some(name)) => Err(CliError::no(format!(
+            "a password is its owner's: {name} must change it, or the cluster key"
+        ))
+        .hint("sign as that user with --as, or with --as-cluster-key FILE")),
+        (Author::Cluster, Some(name)) => Ok(view.user(name)?.uid),
+        (Author::Cluster, None) => Err(CliError::usage("whose password?").hint("name the user")),
+    }
+}
+
+/// Runs `passwd`.
+pub(super) fn passwd(args: &PasswdArgs) -> Outcome {
+    let signer = args.signer.read()?;
+    let mut view = View::open(&args.cluster)?;
+    let uid = owner(&view, &signer, args.name.as_deref())?;
+    let verifier: Option<ScramVerifier> = if args.none {
+        None
+    } else {
+        let password = prompt::new_password(args.password_file.as_deref())?;
+        Some(verifier(&password)?)
+    };
+    view.append(&signer, &mut |_| {
+        Ok(Change::UserPassword {
+            uid,
+            verifier: verifier.clone(),
+        })
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Runs `key`.
+pub(super) fn key(args: &KeyArgs) -> Outcome {
+    let signer = args.signer.read()?;
+    let mut view = View::open(&args.cluster)?;
+    let uid = view.signing_user(&signer)?;
+    let name = view.state().user(uid).map(|user| user.name.to_string());
+    let new = Credentials {
+        username: name.unwrap_or_default(),
+        secret_key: entropy::secret_key()?,
+    };
+    let json = new.expose_json();
+    let placed = if is_dash(&args.secret) {
+        out::write(json.as_bytes())?;
+        None
+    } else {
+        let staged = files::stage(&args.secret, json.as_bytes(), Audience::Owner, args.force)?;
+        Some(Staged::place(staged)?)
+    };
+    let appended = view.append(&signer, &mut |_| {
+        Ok(Change::UserKey {
+            uid,
+            public_key: new.secret_key.public(),
+        })
+    });
+    settle(appended, placed)?;
+    Ok(Exit::Done)
+}

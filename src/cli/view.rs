@@ -1,0 +1,282 @@
+//! The cluster as its ledger proves it: entries fetched from the daemon, each verified here.
+//!
+//! ```text
+//!   daemon --entries--> verify (cluster public key) --> State --> the answer
+//!   change --sign--> verify here --> daemon --> its head must be ours
+//! ```
+//!
+//! The daemon's word is not taken for anything that the ledger says.
+
+use std::future::Future;
+use std::time::Duration;
+
+use palisade_keys::PublicKey;
+use palisade_ledger::{
+    Author, Change, Entry, State, Uid, User, Verified, sign, split, verify, verify_genesis,
+};
+use palisade_link::api::{HeadReply, PAGE};
+use palisade_link::client::{Client, ClientError};
+use tokio::runtime::{Builder, Runtime};
+
+use super::clock;
+use super::common::{ClusterArgs, Signer};
+use super::error::CliError;
+
+/// How long one answer of the daemon may take: a durable append waits for the disk.
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+/// How often a change is signed anew because somebody else's came in between.
+const ATTEMPTS: usize = 16;
+
+/// A daemon's socket, and a runtime to wait on.
+pub(crate) struct Link {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Link {
+    /// A link to the daemon of these options; nothing is said yet.
+    pub(crate) fn new(cluster: &ClusterArgs) -> Result<Self, CliError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::no("can't start the I/O runtime").because(&error))?;
+        Ok(Self {
+            runtime,
+            client: Client::new(cluster.socket()?),
+        })
+    }
+
+    /// The client of the control socket.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for an answer, but not for ever.
+    pub(crate) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        self.runtime.block_on(async {
+            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Err(ClientError::Broken(format!(
+                    "no answer within {} seconds",
+                    ANSWER_WITHIN.as_secs()
+                ))),
+            }
+        })
+    }
+}
+
+/// The verified state of the cluster.
+pub(crate) struct View {
+    link: Link,
+    state: State,
+}
+
+impl View {
+    /// Fetches the whole ledger and verifies it.
+    pub(crate) fn open(cluster: &ClusterArgs) -> Result<Self, CliError> {
+        Self::replay(cluster, &mut |_| Ok(()))
+    }
+
+    /// Fetches the whole ledger, verifies it, and shows each entry to `each`.
+    pub(crate) fn replay(
+        cluster: &ClusterArgs,
+        each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
+    ) -> Result<Self, CliError> {
+        let key = cluster.public_key()?;
+        let link = Link::new(cluster)?;
+        let mut chain = Chain::new(key);
+        follow(&link, &mut chain, each)?;
+        Ok(Self {
+            state: chain.finish()?,
+            link,
+        })
+    }
+
+    /// What the ledger says.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The link to the daemon.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The user of this name.
+    pub(crate) fn user(&self, name: &str) -> Result<&User, CliError> {
+        self.state.user_by_name(name).ok_or_else(|| {
+            CliError::no(format!("there is no user {name}"))
+                .hint("`palisade user list` shows who is there")
+        })
+    }
+
+    /// Who an entry by this signer is from, if the ledger knows the key.
+    pub(crate) fn author(&self, signer: &Signer) -> Result<Author, CliError> {
+        match signer {
+            Signer::Cluster(key) if key.public() == *self.state.cluster_key() => {
+                Ok(Author::Cluster)
+            }
+            Signer::Cluster(_) => Err(CliError::no(
+                "this private key is not the cluster's: it does not belong to its public key",
+            )),
+            Signer::User(credentials) => {
+                let user = self.user(&credentials.username)?;
+                if user.public_key == Some(credentials.secret_key.public()) {
+                    Ok(Author::User(user.uid))
+                } else {
+                    Err(CliError::no(format!(
+                        "the key in the credentials file is not the key of user {}",
+                        user.name
+                    ))
+                    .hint("was the key changed since? use the newest credentials file"))
+                }
+            }
+        }
+    }
+
+    /// The user who signs.
+    pub(crate) fn signing_user(&self, signer: &Signer) -> Result<Uid, CliError> {
+        match self.author(signer)? {
+            Author::User(uid) => Ok(uid),
+            Author::Cluster => Err(CliError::usage("the cluster key is no user")
+                .hint("name a user's credentials file with --as FILE")),
+        }
+    }
+
+    /// Signs a change and appends it. `change` is asked again for each attempt: what it says may
+    /// depend on what others appended in between.
+    pub(crate) fn append(
+        &mut self,
+        signer: &Signer,
+        change: &mut dyn FnMut(&State) -> Result<Change, CliError>,
+    ) -> Result<(), CliError> {
+        for _ in 0..ATTEMPTS {
+            let entry = Entry {
+                seq: self.state.head().seq.saturating_add(1),
+                prev: self.state.head().hash,
+                time: clock::millis().max(self.state.time()),
+                author: self.author(signer)?,
+                change: change(&self.state)?,
+            };
+            let bytes = sign(&entry, signer.key())
+                .map_err(|error| CliError::no("this change can't be written").because(&error))?;
+            let verified = verify(&self.state, &bytes)?;
+            match self.link.wait(self.link.client.append(bytes)) {
+                Ok(head) => return self.accept(&verified, &head),
+                Err(ClientError::Refused(failure)) if failure.stale => self.catch_up()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(
+            CliError::no(format!("other changes came in between, {ATTEMPTS} times"))
+                .hint("try again"),
+        )
+    }
+
+    fn accept(&mut self, verified: &Verified, head: &HeadReply) -> Result<(), CliError> {
+        let own = verified.head();
+        if head.seq == own.seq && head.hash == own.hash.to_string() {
+            return self.state.apply(verified).map_err(|error| {
+                CliError::no("the entry does not follow the ledger").because(&error)
+            });
+        }
+        // Somebody may have appended right behind it: then the ledger holds our entry, too.
+        self.catch_up()?;
+        if self.state.head().seq >= own.seq && head.seq > own.seq {
+            return Ok(());
+        }
+        Err(CliError::no(
+            "the daemon says that the change was taken, but its ledger does not have it",
+        )
+        .hint("look at `palisade ledger log`; the daemon may be faulty"))
+    }
+
+    /// Reads what was appended since.
+    fn catch_up(&mut self) -> Result<(), CliError> {
+        let mut chain = Chain {
+            key: *self.state.cluster_key(),
+            state: Some(self.state.clone()),
+        };
+        follow(&self.link, &mut chain, &mut |_| Ok(()))?;
+        self.state = chain.finish()?;
+        Ok(())
+    }
+}
+
+/// Fetches page after page behind the chain's head.
+fn follow(
+    link: &Link,
+    chain: &mut Chain,
+    each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    loop {
+        let page = link.wait(link.client.entries(chain.next()))?;
+        let count = chain.take(&page, each)?;
+        if count < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// A chain that is verified as it is read.
+pub(crate) struct Chain {
+    key: PublicKey,
+    state: Option<State>,
+}
+
+impl Chain {
+    /// The empty chain of the cluster with this key.
+    pub(crate) fn new(key: PublicKey) -> Self {
+        Self { key, state: None }
+    }
+
+    fn next(&self) -> u64 {
+        self.state
+            .as_ref()
+            .map_or(0, |state| state.head().seq.saturating_add(1))
+    }
+
+    /// Verifies more entries, and tells how many they were.
+    pub(crate) fn take(
+        &mut self,
+        bytes: &[u8],
+        each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
+    ) -> Result<usize, CliError> {
+        let entries =
+            split(bytes).map_err(|error| CliError::no("this is not a ledger").because(&error))?;
+        for entry in &entries {
+            let seq = self.next();
+            let refused = |error: &dyn std::error::Error| {
+                CliError::no(format!("entry {seq} does not verify")).because(error)
+            };
+            let verified = match &mut self.state {
+                None => {
+                    let (state, verified) =
+                        verify_genesis(entry, &self.key).map_err(|error| {
+                            refused(&error).hint(
+                                "is this the public key of another cluster? see --cluster-public-key-file",
+                            )
+                        })?;
+                    self.state = Some(state);
+                    verified
+                }
+                Some(state) => {
+                    let verified = verify(state, entry).map_err(|error| refused(&error))?;
+                    state.apply(&verified).map_err(|error| refused(&error))?;
+                    verified
+                }
+            };
+            each(&verified)?;
+        }
+        Ok(entries.len())
+    }
+
+    /// The state that the entries fold to.
+    pub(crate) fn finish(self) -> Result<State, CliError> {
+        self.state
+            .ok_or_else(|| CliError::no("the ledger is empty: it has no first entry"))
+    }
+}
