@@ -18,7 +18,7 @@ export CARGO_TARGET_DIR="$PWD/target"
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 if ! cargo fuzz --version >/dev/null 2>&1; then
-    CARGO_TARGET_DIR= cargo install cargo-fuzz --locked --version 0.13.2
+    env -u CARGO_TARGET_DIR cargo install cargo-fuzz --locked --version 0.13.2
 fi
 
 cargo fuzz build --fuzz-dir .
