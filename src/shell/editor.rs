@@ -1,6 +1,7 @@
 //! The line editor, on a thread of its own: it blocks while a person thinks.
 
 use super::complete::{SharedCatalog, SqlCompleter};
+use super::printer::Printer;
 use super::splitter::{Splitter, Waiting};
 use reedline::{
     ColumnarMenu, DefaultHinter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
@@ -53,21 +54,9 @@ impl Editor {
         let (questions, asked) = std::sync::mpsc::channel::<Question>();
         let (answer, answers) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
-            let raw = Arc::new(AtomicBool::new(false));
-            let mut editor = line_editor(catalog, Arc::clone(&raw));
+            let mut reading = Reading::choose(catalog);
             for question in asked {
-                raw.store(question.raw, Ordering::Relaxed);
-                // Data is no statement: the empty prefix keeps all of it out of the history.
-                let kept_out = if question.raw { "" } else { " " };
-                editor = editor.with_history_exclusion_prefix(Some(kept_out.to_owned()));
-                let signal = editor.read_line(&Shown(question.prompt));
-                let answered = signal.map_err(io::Error::other).map(|signal| match signal {
-                    Signal::Success(text) => Answer::Text(text),
-                    Signal::CtrlC => Answer::Interrupted,
-                    // Nothing is bound to the other signals.
-                    _ => Answer::End,
-                });
-                if answer.send(answered).is_err() {
+                if answer.send(reading.answer(&question)).is_err() {
                     return;
                 }
             }
@@ -87,6 +76,62 @@ impl Editor {
         let answer = self.answers.recv().await;
         self.asked = false;
         answer.unwrap_or(Ok(Answer::End))
+    }
+}
+
+/// How lines are read from a terminal.
+enum Reading {
+    /// With editing, history and completion.
+    Edited {
+        editor: Box<Reedline>,
+        raw: Arc<AtomicBool>,
+    },
+    /// As the terminal gives them: one that can't move its cursor, or does not say where it is.
+    Plain,
+}
+
+impl Reading {
+    fn choose(catalog: SharedCatalog) -> Self {
+        if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+            return Self::Plain;
+        }
+        let raw = Arc::new(AtomicBool::new(false));
+        let editor = Box::new(line_editor(catalog, Arc::clone(&raw)));
+        Self::Edited { editor, raw }
+    }
+
+    fn answer(&mut self, question: &Question) -> io::Result<Answer> {
+        if let Self::Edited { editor, raw } = std::mem::replace(self, Self::Plain) {
+            raw.store(question.raw, Ordering::Relaxed);
+            // Data is no statement: the empty prefix keeps all of it out of the history.
+            let kept_out = if question.raw { "" } else { " " };
+            let mut editor = editor.with_history_exclusion_prefix(Some(kept_out.to_owned()));
+            let answer = match editor.read_line(&Shown(question.prompt.clone())) {
+                Ok(Signal::Success(text)) => Some(Answer::Text(text)),
+                Ok(Signal::CtrlC) => Some(Answer::Interrupted),
+                // Nothing is bound to the other signals.
+                Ok(_) => Some(Answer::End),
+                Err(error) => {
+                    Printer::say(&format!("line editing is not possible here: {error}\n"));
+                    None
+                }
+            };
+            // The process does not wait for this thread when it ends: what is to be kept is kept now. A
+            // history that can't be written is no reason to stop a person.
+            editor.sync_history().ok();
+            if let Some(answer) = answer {
+                let editor = Box::new(editor);
+                *self = Self::Edited { editor, raw };
+                return Ok(answer);
+            }
+        }
+        Printer::say(&question.prompt);
+        let mut line = String::new();
+        if io::stdin().read_line(&mut line)? == 0 {
+            return Ok(Answer::End);
+        }
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        Ok(Answer::Text(line.to_owned()))
     }
 }
 

@@ -20,8 +20,14 @@ pub(super) enum Exit {
 }
 
 impl Exit {
-    /// The table for `--help`.
+    /// Examples and the table for `--help`.
     pub(super) const HELP: &'static str = "\
+Examples:
+  palisade shell --cluster-public-key-file=cluster_public.key --user-credentials-file=alice.key
+  palisade shell ... --cluster db1.example.com:5433 -c 'select now()' --format csv
+  palisade shell ... -c '\\copy orders from orders.csv csv header'
+  palisade shell ... -f schema.sql
+
 Exit status:
     0  all was done
     1  wrong usage, or a local file can't be read or written

@@ -98,23 +98,22 @@ impl Interpreter {
     }
 
     async fn next(&mut self, input: &mut Input, waiting: Waiting) -> io::Result<Next> {
-        if !input.is_person() {
-            let question = Question {
-                prompt: String::new(),
-                raw: false,
-            };
-            return tokio::select! {
-                next = input.next(question) => next,
-                () = self.session.interrupted() => Ok(Next::Interrupted),
-            };
-        }
-        self.refresh_catalog().await;
-        input
-            .next(Question {
+        let question = if input.is_person() {
+            self.refresh_catalog().await;
+            Question {
                 prompt: self.prompt(waiting),
                 raw: false,
-            })
-            .await
+            }
+        } else {
+            Question {
+                prompt: String::new(),
+                raw: false,
+            }
+        };
+        tokio::select! {
+            next = input.next(question) => next,
+            () = self.session.interrupted() => Ok(Next::Interrupted),
+        }
     }
 
     /// `main=> `; the sign before `>` tells what is open, `*` an open transaction, `!` a failed one.
