@@ -12,7 +12,9 @@
 )]
 
 mod cancel;
+mod clients;
 mod ending;
+mod explain;
 mod methods;
 mod raw;
 mod restricted;

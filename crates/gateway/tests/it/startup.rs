@@ -19,7 +19,7 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// "bytes after SSLRequest before the handshake are refused"
+/// "bytes after `SSLRequest` before the handshake are refused"
 #[test]
 fn plaintext_behind_a_request_for_encryption_is_refused() {
     let door = Door::with(DEFAULT_RULES, &[ALICE]);
@@ -156,7 +156,7 @@ fn a_length_out_of_bounds_is_not_waited_for() {
     assert_eq!(client.error(), "08P01");
 }
 
-/// "protocol 3.2 / grease answered by NegotiateProtocolVersion"
+/// "protocol 3.2 / grease answered by `NegotiateProtocolVersion`"
 #[test]
 fn newer_protocols_are_negotiated() {
     let door = Door::with(DEFAULT_RULES, &[ALICE]);
@@ -200,7 +200,7 @@ fn a_slow_client_is_cut_off_wherever_it_stands() {
         let mut client = raw::Raw { stream };
         while !client.is_closed() {}
         let took = began.elapsed();
-        assert!(took < Duration::from_millis(3000), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
     };
     cut(raw::tcp(door.address).stream, b"");
     cut(raw::tcp(door.address).stream, &login_of("alice"));

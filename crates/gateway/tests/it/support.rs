@@ -237,6 +237,10 @@ impl Door {
             .store(Arc::new(server_identity(&self.ca, serial)));
     }
 
+    pub fn state(&self) -> State {
+        self.ledger.lock().unwrap().state.clone()
+    }
+
     pub fn cluster_key(&self) -> PublicKey {
         *self.ledger.lock().unwrap().state.cluster_key()
     }
