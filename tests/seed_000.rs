@@ -204,12 +204,18 @@ fn the_tutorial_works_as_written() {
 fn the_shell_greets_with_its_version() {
     let tutorial = Tutorial::new();
     let _daemon = tutorial.daemon();
-    let shell = tutorial.shell("cluster_public.key", Some("alice_private.key"));
+    // The terminal is its standard input.
+    let mut shell = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"));
+    shell.args(
+        tutorial
+            .shell("cluster_public.key", Some("alice_private.key"))
+            .get_args(),
+    );
     let mut session = expectrl::session::OsSession::spawn(shell).unwrap();
     session.set_expect_timeout(Some(std::time::Duration::from_secs(60)));
     let version = format!("palisade shell version {}", env!("CARGO_PKG_VERSION"));
     expectrl::Expect::expect(&mut session, version).unwrap();
-    expectrl::Expect::expect(&mut session, "alice@").unwrap();
+    expectrl::Expect::expect(&mut session, "=>").unwrap();
 }
 
 /// "You will need to restart the daemon for the new user to be accounted." Not here: "users.cfg

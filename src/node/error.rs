@@ -45,6 +45,9 @@ pub(crate) enum NodeError {
     /// PostgreSQL.
     #[error(transparent)]
     Agent(#[from] palisade_agent::Error),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] palisade_daemon::control::ControlError),
     /// Randomness.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -134,6 +137,7 @@ impl NodeError {
             | Self::Identity(_)
             | Self::Agent(_)
             | Self::NoPostgres
+            | Self::Control(_)
             | Self::Entropy(_) => None,
         }
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use palisade_agent::Agent;
 use palisade_daemon::config::Config;
-use palisade_daemon::control::{Allowed, Control, Wires};
+use palisade_daemon::control::{self, Allowed, Control, Wires};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::pki;
 use palisade_gateway::{Gateway, TlsIdentity};
@@ -121,9 +121,9 @@ async fn serve(
         },
     );
     let socket = config.control_socket();
-    let path = socket.clone();
+    let listener = control::bind(&socket)?;
     tasks.spawn(async move {
-        if let Err(error) = control.serve(&path).await {
+        if let Err(error) = control.serve(listener).await {
             tracing::error!(%error, "the control socket failed");
         }
     });

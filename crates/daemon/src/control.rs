@@ -3,7 +3,7 @@
 //! Reading shows state; changing needs a signature. Reaching the socket gives no right by itself.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
@@ -23,7 +23,6 @@ use time::{Duration, OffsetDateTime};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::files::FileError;
 use crate::ledger::{AppendError, Ledger};
 use crate::system;
 
@@ -76,20 +75,12 @@ pub struct Allowed {
     pub purge_all: bool,
 }
 
-/// The socket could not be opened.
+/// The control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The system refused.
-    #[error("can't open the control socket {path}: {source}")]
-    Bind {
-        /// Where.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The directory.
-    #[error(transparent)]
-    File(#[from] FileError),
+#[error("can't open the control socket {}: {source}", path.display())]
+pub struct ControlError {
+    path: PathBuf,
+    source: std::io::Error,
 }
 
 impl Control {
@@ -132,14 +123,9 @@ impl Control {
             .with_state(self)
     }
 
-    /// Serves the socket at `path` until the task is dropped.
-    pub async fn serve(self, path: &Path) -> Result<(), ControlError> {
-        let bind = |source| ControlError::Bind {
-            path: path.display().to_string(),
-            source,
-        };
-        let listener = listen(path).map_err(bind)?;
-        axum::serve(listener, self.router()).await.map_err(bind)
+    /// Serves the socket that `bind` opened, until the task is dropped.
+    pub async fn serve(self, listener: UnixListener) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).await
     }
 
     fn new_challenge(&self) -> Result<String, Failure> {
@@ -204,6 +190,14 @@ impl Control {
         }
         Ok(user.name.to_string())
     }
+}
+
+/// Opens the control socket at `path`.
+pub fn bind(path: &Path) -> Result<UnixListener, ControlError> {
+    listen(path).map_err(|source| ControlError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Binds in a directory that nobody else can enter, and moves the socket into its place when its

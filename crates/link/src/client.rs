@@ -115,6 +115,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "palisade")
+            .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| ClientError::Broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
