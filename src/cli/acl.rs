@@ -8,10 +8,10 @@ use super::common::{ClusterArgs, SignerArgs};
 use super::error::Outcome;
 use super::exit::Exit;
 use super::out;
-use super::values::{PRIVILEGES_HELP, PrivilegesParser, object};
+use super::values::{PrivilegesParser, object, privileges_and};
 use super::view::View;
 
-/// Gives, takes and shows rights on single objects.
+/// Give, take and show rights on single objects.
 ///
 /// Where an access control list names a user, it replaces his default privileges for that object.
 #[derive(Debug, Args)]
@@ -31,12 +31,12 @@ enum AclCommand {
     Get(GetArgs),
 }
 
-/// Says what a user may do to an object, in place of his default privileges.
+/// Say what a user may do to an object, in place of his default privileges.
 #[derive(Debug, Args)]
-#[command(after_help = PRIVILEGES_HELP, after_long_help = "\
+#[command(after_help = privileges_and!("\
 Examples:
-  palisade acl set public.orders alice select,insert --as root.key
-  palisade acl set payroll bob denied --as root.key")]
+  palisade acl set public.orders alice select,insert --as root.credentials
+  palisade acl set payroll bob denied --as root.credentials"))]
 struct SetArgs {
     /// SCHEMA or SCHEMA.NAME, with double quotes as in SQL
     #[arg(value_parser = object)]
@@ -56,11 +56,11 @@ struct SetArgs {
     cluster: ClusterArgs,
 }
 
-/// Lets a user's default privileges hold for an object again.
+/// Let a user's default privileges hold for an object again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  palisade acl unset public.orders alice --as root.key")]
+  palisade acl unset public.orders alice --as root.credentials")]
 struct UnsetArgs {
     /// SCHEMA or SCHEMA.NAME, with double quotes as in SQL
     #[arg(value_parser = object)]
@@ -76,7 +76,7 @@ struct UnsetArgs {
     cluster: ClusterArgs,
 }
 
-/// Shows access control lists.
+/// Show access control lists.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -178,7 +178,7 @@ fn get(args: &GetArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Answers whether a user may do something, and names the rule that decided.
+/// Answer whether a user may do something, and name the rule that decided.
 ///
 /// The exit status is 0 for yes and 1 for no.
 #[derive(Debug, Args)]

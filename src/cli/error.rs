@@ -15,6 +15,7 @@ pub(crate) struct CliError {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
+    silent: bool,
 }
 
 /// What a command comes to.
@@ -42,6 +43,7 @@ impl CliError {
             message: message.into(),
             causes: Vec::new(),
             hints: Vec::new(),
+            silent: false,
         }
     }
 
@@ -67,6 +69,17 @@ impl CliError {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Nobody is there to be told: the reader of the answer has gone.
+    pub(crate) fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
+    /// Whether to say nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// The status to exit with.

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::out;
 use super::view::View;
 
-/// Says how a decision would come out, and why.
+/// Say how a decision would come out, and why.
 #[derive(Debug, Args)]
 #[command(
     subcommand_value_name = "COMMAND",
@@ -28,7 +28,7 @@ enum ExplainCommand {
     Login(LoginArgs),
 }
 
-/// Names the rule that a login would meet, its method, and what the client would have to show.
+/// Name the rule that a login would meet, its method, and what the client would have to show.
 ///
 /// The exit status is 0 if the user could get in, and 1 if not.
 #[derive(Debug, Args)]

@@ -68,7 +68,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Opens a file for reading; never waits for a pipe's other end, never takes a terminal.
+/// Opens a file for reading; a terminal does not become ours by it.
 fn open(path: &Path) -> Result<(File, fs::Metadata), CliError> {
     let file = OpenOptions::new()
         .read(true)
@@ -336,6 +336,14 @@ impl Update {
             .persist(&target)
             .map_err(|error| cannot("write", &target, &error.error))?;
         sync_directory(&target)
+    }
+}
+
+/// Whether two paths lead to one file that is there.
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
     }
 }
 

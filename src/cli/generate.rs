@@ -14,7 +14,7 @@ use super::out;
 /// Columns of the help that goes into files.
 const WIDTH: usize = 100;
 
-/// Writes the completions of a shell to standard output.
+/// Write the completions of a shell to standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Writes the man pages, one a command.
+/// Write the man pages, one a command.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -37,7 +37,7 @@ pub(crate) struct ManArgs {
     dir: PathBuf,
 }
 
-/// Writes all files that are made from the command line's definition, below the repository DIR.
+/// Write all files that are made from the command line's definition, below the repository DIR.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// The repository, or a copy to compare with it

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::files::{self, Audience, is_dash};
 use super::out;
 
-/// Makes a cluster's key pair.
+/// Make a cluster's key pair.
 ///
 /// The public key is what clients need to know of the cluster; put it where they can read it. The
 /// private key is the root of trust: it may do anything. Keep it on the first node, or offline.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 use palisade_keys::Zeroizing;
-use palisade_ledger::{Author, Change, Entry, Hash, Verified};
+use palisade_ledger::{Author, Change, Entry, Hash, Uid, Verified};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::files::{self, Audience, is_dash};
 use super::out;
 use super::view::{Chain, View};
 
-/// Shows, verifies and exports the ledger.
+/// Show, verify and export the ledger.
 #[derive(Debug, Args)]
 #[command(
     subcommand_value_name = "COMMAND",
@@ -33,7 +33,7 @@ enum LedgerCommand {
     Export(ExportArgs),
 }
 
-/// Shows every change: when, by whom, and what. Each was verified before it is shown.
+/// Show every change: when, by whom, and what. Each was verified before it is shown.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,7 +53,7 @@ struct LogArgs {
     cluster: ClusterArgs,
 }
 
-/// Verifies every entry: form, chain, signature, and the author's right to make it.
+/// Verify every entry: form, chain, signature, and the author's right to make it.
 ///
 /// Without FILE the daemon's ledger is fetched. With FILE nothing is needed but the cluster's public key.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ struct VerifyArgs {
     cluster: ClusterArgs,
 }
 
-/// Writes all signed entries to a file that `palisade ledger verify` takes.
+/// Write all signed entries to a file that `palisade ledger verify` takes.
 ///
 /// The file holds password verifiers, and is made with mode 0600.
 #[derive(Debug, Args)]
@@ -110,6 +110,7 @@ struct Shown {
     seq: u64,
     time: String,
     author: String,
+    author_uid: Option<Uid>,
     hash: Hash,
     change: Value,
 }
@@ -149,6 +150,10 @@ fn shown(names: &Names, verified: &Verified) -> Result<Shown, CliError> {
         seq: entry.seq,
         time: entry.time.to_string(),
         author: names.author(entry.author),
+        author_uid: match entry.author {
+            Author::Cluster => None,
+            Author::User(uid) => Some(uid),
+        },
         hash: verified.head().hash,
         change,
     })
@@ -185,6 +190,7 @@ fn summary(names: &Names, change: &Value) -> String {
     let mut words = Vec::new();
     let mut fields = Vec::new();
     collect(change, &mut fields);
+    let new = change.get("user").is_some();
     for (name, value) in fields {
         match (name, value) {
             ("kind", Value::String(kind)) => words.push(kind.replace('_', " ")),
@@ -192,10 +198,14 @@ fn summary(names: &Names, change: &Value) -> String {
                 words.push(names.name(uid.as_u64().unwrap_or_default()));
             }
             // Whole texts and certificates are for --json.
-            ("text" | "certificate", Value::String(text)) => {
-                words.push(format!("{name} ({} bytes)", text.len()));
+            ("text", Value::String(text)) => words.push(format!("({} bytes)", text.len())),
+            // In hexadecimal digits.
+            ("certificate", Value::String(der)) if der.len() > 64 => {
+                words.push(format!("({} bytes)", der.len() / 2));
             }
             ("name", Value::String(_)) | (_, Value::Null) => {}
+            // What a new user is not need not be said.
+            ("disabled" | "superuser" | "password", Value::Bool(false)) if new => {}
             (name, Value::String(text)) => words.push(format!("{name}={text}")),
             (name, Value::Array(items)) => {
                 let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();

@@ -89,7 +89,9 @@ fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
-            out::drawing(&error.to_string());
+            if !error.is_silent() {
+                out::drawing(&error.to_string());
+            }
             error.exit().into()
         }
     }

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::view::{Link, View};
 use super::{out, prompt};
 
-/// Shows how the node is: PostgreSQL, drift, certificate, sessions.
+/// Show how the node is: PostgreSQL, drift, certificate, sessions.
 ///
 /// The exit status is 0 if nothing needs a human, and 1 if something does.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct StatusArgs {
     cluster: ClusterArgs,
 }
 
-/// Has the daemon read its files again: users.cfg, keys, certificates.
+/// Have the daemon read its files again: users.cfg, keys, certificates.
 ///
 /// It does so by itself, too, soon after a file changes.
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(crate) struct ReloadArgs {
     cluster: ClusterArgs,
 }
 
-/// Commands to a node.
+/// Command a node.
 #[derive(Debug, Args)]
 #[command(
     subcommand_value_name = "COMMAND",
@@ -54,28 +54,28 @@ enum NodeCommand {
     Stop(StopArgs),
 }
 
-/// Stops the daemon and its PostgreSQL. Asked twice.
+/// Stop the daemon and its PostgreSQL. Asked twice.
 ///
 /// Needs the privilege system, and `security.enable_stop` in the node's configuration.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade node stop --as root.key
-  palisade node stop --yes --yes --as root.key")]
+  palisade node stop --as root.credentials
+  palisade node stop --yes --yes --as root.credentials")]
 struct StopArgs {
     #[command(flatten)]
     confirmed: Confirmed,
 }
 
-/// Drops every managed object of the database, with all that is in it. Asked twice.
+/// Drop every managed object of the database, with all that is in it. Asked twice.
 ///
 /// Needs the privilege system, and `security.enable_purge_all` in the node's configuration. Users,
 /// rules and access control lists stay: they stand in the ledger.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade purge-all --as root.key
-  palisade purge-all --yes --yes --as root.key")]
+  palisade purge-all --as root.credentials
+  palisade purge-all --yes --yes --as root.credentials")]
 pub(crate) struct PurgeArgs {
     #[command(flatten)]
     confirmed: Confirmed,

@@ -15,7 +15,13 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)
         .and_then(|()| out.flush())
-        .map_err(|error| CliError::file("can't write to standard output").because(&error))
+        .map_err(|error| {
+            let failure = CliError::file("can't write to standard output").because(&error);
+            match error.kind() {
+                io::ErrorKind::BrokenPipe => failure.silent(),
+                _ => failure,
+            }
+        })
 }
 
 /// Writes one line to standard output.

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::view::View;
 use super::{files, out};
 
-/// Shows, checks and sets who may connect from where, in the language of `pg_hba.conf`.
+/// Show, check and set who may connect from where, in the language of `pg_hba.conf`.
 #[derive(Debug, Args)]
 #[command(
     subcommand_value_name = "COMMAND",
@@ -35,7 +35,7 @@ enum HbaCommand {
     Check(CheckArgs),
 }
 
-/// Shows the rules that are in force.
+/// Show the rules that are in force.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,11 +50,11 @@ struct ShowArgs {
     cluster: ClusterArgs,
 }
 
-/// Puts these rules in the place of the old, on every node, open sessions included.
+/// Put these rules in the place of the old, on every node, open sessions included.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  palisade hba show > rules.conf; editor rules.conf; palisade hba set rules.conf --as root.key")]
+  palisade hba show > rules.conf; editor rules.conf; palisade hba set rules.conf --as root.credentials")]
 struct SetArgs {
     /// The rules; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -67,7 +67,7 @@ struct SetArgs {
     cluster: ClusterArgs,
 }
 
-/// Checks rules without a daemon: faults, and what is probably not meant.
+/// Check rules without a daemon: faults, and what is probably not meant.
 ///
 /// The exit status is 1 if there are faults; warnings alone leave it 0.
 #[derive(Debug, Args)]

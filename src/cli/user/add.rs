@@ -13,23 +13,22 @@ use crate::cli::common::{ClusterArgs, SignerArgs};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::files::{self, Audience, Placed, Staged, is_dash};
-use crate::cli::values::{self, PRIVILEGES_HELP, PrivilegesParser, Switch};
+use crate::cli::values::{self, PrivilegesParser, Switch, privileges_and};
 use crate::cli::view::View;
 use crate::cli::{entropy, out, prompt};
 
-/// Adds a user and writes the new secret key.
+/// Add a user and write the new secret key.
 ///
 /// With -p the user goes into a user list (users.cfg), without a daemon; without -p into the
 /// cluster's ledger, as an entry signed by you.
 #[derive(Debug, Args)]
-#[command(after_help = PRIVILEGES_HELP, after_long_help = concat!(
-    "Privileges, a number (their sum) or names with commas between; `palisade user add -h` lists them.\n\n",
-    "Examples:\n",
-    "  palisade user add -u alice --uid=100 --privileges=2 -p users.cfg -s alice_private.key\n",
-    "  palisade user add -u root --uid=1 --superuser=on -p users.cfg -s root_private.key\n",
-    "  palisade user add -u bob --privileges=select,insert,set_transaction -s bob.key --as alice.key\n",
-    "  palisade user add -u carol --password --as alice.key\n",
-    "  palisade user add -u dave -p - -s -"))]
+#[command(after_help = privileges_and!("\
+Examples:
+  palisade user add -u alice --uid=100 --privileges=2 -p users.cfg -s alice.credentials
+  palisade user add -u root --uid=1 --superuser=on -p users.cfg -s root.credentials
+  palisade user add -u bob --privileges=select,insert,set_transaction -s bob.credentials --as root.credentials
+  palisade user add -u carol --password --as root.credentials
+  palisade user add -u dave -p - -s -"))]
 pub(super) struct AddArgs {
     /// The user's name
     #[arg(short, long = "user", value_name = "NAME")]

@@ -1,5 +1,6 @@
 //! `palisade user cert`: the user's key in the form that psql and other TLS clients take.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
@@ -11,17 +12,18 @@ use crate::cli::common::{ClusterArgs, read_credentials};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::files::{self, Audience, shell_quote};
+use crate::cli::view::Link;
 use crate::cli::{clock, entropy, out};
 
-/// Writes a certificate and its key with which psql logs in as you.
+/// Write a certificate and its key with which psql logs in as you.
 ///
 /// The certificate is signed by your own key: it proves that key to the gateway and nothing else, and
 /// is worth as much as the key is. NAME.crt and NAME.key (mode 0600) are written.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade user cert --credentials alice.key
-  palisade user cert alice --as alice.key --out ~/.postgresql --force")]
+  palisade user cert --credentials alice.credentials
+  palisade user cert alice --as alice.credentials --out ~/.postgresql --force")]
 pub(super) struct CertArgs {
     /// Your name, if it is to be checked against the credentials
     #[arg(value_name = "NAME")]
@@ -43,17 +45,17 @@ pub(super) struct CertArgs {
     #[arg(long)]
     force: bool,
 
-    /// The gateway's name or address, for the psql line
-    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
-    host: String,
+    /// The gateway's name or address, for the psql line [default: the daemon is asked, else 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
 
-    /// The gateway's port, for the psql line
-    #[arg(long, value_name = "PORT", default_value_t = 5433)]
-    port: u16,
+    /// The gateway's port, for the psql line [default: the daemon is asked, else 5433]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 
-    /// The database, for the psql line
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    database: String,
+    /// The database, for the psql line [default: the daemon is asked, else main]
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -75,6 +77,15 @@ pub(super) fn run(args: &CertArgs) -> Outcome {
         args.out.join(format!("{stem}.crt")),
         args.out.join(format!("{stem}.key")),
     );
+    for path in [&certificate, &key] {
+        if files::same_file(path, &args.credentials) {
+            return Err(CliError::usage(format!(
+                "{} holds the credentials themselves",
+                path.display()
+            ))
+            .hint("write the pair to another directory, with --out DIR"));
+        }
+    }
     let leaf = user_certificate(
         name.as_str(),
         &credentials.secret_key,
@@ -123,10 +134,15 @@ fn psql_line(
             .display()
             .to_string()
     };
+    let Place {
+        host,
+        port,
+        database,
+    } = place(args);
     let words = [
-        ("host", args.host.clone()),
-        ("port", args.port.to_string()),
-        ("dbname", args.database.clone()),
+        ("host", host),
+        ("port", port.to_string()),
+        ("dbname", database),
         ("user", name.to_string()),
         ("sslmode", "verify-full".to_owned()),
         ("sslrootcert", absolute(&root)),
@@ -135,6 +151,47 @@ fn psql_line(
     ];
     let words = words.map(|(word, value)| format!("{word}={}", conninfo_value(&value)));
     Ok(format!("psql {}", shell_quote_always(&words.join(" "))))
+}
+
+/// Where psql finds the cluster.
+struct Place {
+    host: String,
+    port: u16,
+    database: String,
+}
+
+/// What the options say, else the daemon if one answers, else the defaults.
+fn place(args: &CertArgs) -> Place {
+    let asked = || {
+        let link = Link::new(&args.cluster).ok()?;
+        link.wait(link.client().status()).ok()
+    };
+    let status = match (&args.host, args.port, &args.database) {
+        (Some(_), Some(_), Some(_)) => None,
+        _ => asked(),
+    };
+    let gateway = status.as_ref().and_then(|status| status.gateway.first());
+    let gateway = gateway.and_then(|text| text.parse::<SocketAddr>().ok());
+    let host = gateway.map(|gateway| match gateway.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        ip => ip.to_string(),
+    });
+    Place {
+        host: args
+            .host
+            .clone()
+            .or(host)
+            .unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: args
+            .port
+            .or(gateway.map(|gateway| gateway.port()))
+            .unwrap_or(5433),
+        database: args
+            .database
+            .clone()
+            .or(status.map(|status| status.database))
+            .unwrap_or_else(|| "main".to_owned()),
+    }
 }
 
 /// A value as libpq reads it (PostgreSQL, "Keyword/Value Connection Strings").

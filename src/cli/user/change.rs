@@ -6,7 +6,7 @@ use palisade_ledger::{Change, Privileges, State, Uid};
 use crate::cli::common::{ClusterArgs, SignerArgs};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
-use crate::cli::values::{self, PRIVILEGES_HELP, PrivilegesParser, Switch};
+use crate::cli::values::{self, PrivilegesParser, Switch, privileges_and};
 use crate::cli::view::View;
 use crate::cli::{out, prompt};
 
@@ -24,12 +24,12 @@ struct Target {
     cluster: ClusterArgs,
 }
 
-/// Changes what a user may do by default.
+/// Change what a user may do by default.
 #[derive(Debug, Args)]
-#[command(after_help = PRIVILEGES_HELP, after_long_help = "\
+#[command(after_help = privileges_and!("\
 Examples:
-  palisade user set alice --privileges=select,insert,set_transaction --as root.key
-  palisade user set alice --superuser=off --as root.key")]
+  palisade user set alice --privileges=select,insert,set_transaction --as root.credentials
+  palisade user set alice --superuser=off --as root.credentials"))]
 pub(super) struct SetArgs {
     #[command(flatten)]
     target: Target,
@@ -44,34 +44,34 @@ pub(super) struct SetArgs {
     superuser: Option<Switch>,
 }
 
-/// Shuts a user out: open sessions end, and no login passes.
+/// Shut a user out: open sessions end, and no login passes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  palisade user disable alice --as root.key")]
+  palisade user disable alice --as root.credentials")]
 pub(super) struct DisableArgs {
     #[command(flatten)]
     target: Target,
 }
 
-/// Lets a user in again who was disabled.
+/// Let a user in again who was disabled.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  palisade user enable alice --as root.key")]
+  palisade user enable alice --as root.credentials")]
 pub(super) struct EnableArgs {
     #[command(flatten)]
     target: Target,
 }
 
-/// Removes a user for good, with every access control list that names him.
+/// Remove a user for good, with every access control list that names him.
 ///
 /// The number is never given to another user. What the user owned stays in the database.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade user remove alice --as root.key
-  palisade user remove alice --yes --as root.key")]
+  palisade user remove alice --as root.credentials
+  palisade user remove alice --yes --as root.credentials")]
 pub(super) struct RemoveArgs {
     #[command(flatten)]
     target: Target,

@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::out::{self, yes_no};
 use crate::cli::view::View;
 
-/// Shows all users.
+/// Show all users.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +25,7 @@ pub(super) struct ListArgs {
     cluster: ClusterArgs,
 }
 
-/// Shows one user and the access control lists that name him.
+/// Show one user and the access control lists that name him.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::error::Outcome;
 use super::values::Switch;
 
-/// Adds, shows and changes users.
+/// Add, show and change users.
 #[derive(Debug, Args)]
 #[command(
     subcommand_value_name = "COMMAND",

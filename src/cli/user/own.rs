@@ -14,14 +14,14 @@ use crate::cli::files::{self, Audience, Staged, is_dash};
 use crate::cli::view::View;
 use crate::cli::{entropy, out, prompt};
 
-/// Changes a password: your own, or with the cluster key anybody's.
+/// Change a password: your own, or with the cluster key anybody's.
 ///
 /// The password itself never leaves this program: the ledger gets a SCRAM-SHA-256 verifier.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade user passwd --as alice.key
-  palisade user passwd --password-file - --as alice.key < password.txt
+  palisade user passwd --as alice.credentials
+  palisade user passwd --password-file - --as alice.credentials < password.txt
   palisade user passwd bob --as-cluster-key cluster_private.key")]
 pub(super) struct PasswdArgs {
     /// Whose [default: who signs]
@@ -43,12 +43,12 @@ pub(super) struct PasswdArgs {
     cluster: ClusterArgs,
 }
 
-/// Replaces your own key by a new one; the old one is worth nothing from then on.
+/// Replace your own key by a new one; the old one is worth nothing from then on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade user key -s alice_new.key --as alice.key
-  palisade user key -s alice.key --force --as alice.key")]
+  palisade user key -s alice_new.credentials --as alice.credentials
+  palisade user key -s alice.credentials --force --as alice.credentials")]
 pub(super) struct KeyArgs {
     /// Where the new credentials go, with mode 0600; `-` is standard output
     #[arg(short = 's', long = "secret", value_name = "FILE", value_hint = ValueHint::FilePath)]
