@@ -1,7 +1,8 @@
 //! The kinds of change. Each has a number that is never reused; a number that is not here is refused.
 //!
 //! To add a kind: a variant with the next number, its row in `authority.rs`, its effect in
-//! `state.rs`, its golden bytes in `tests/golden.rs`, and a line in `docs/ledger.md`.
+//! `state.rs`, a place in `tests/common`, its golden bytes (`tests/golden.rs`), a row in the table of
+//! `tests/authority.rs`, a line in `docs/ledger.md`, and the same in `tests/verify.py`.
 
 use minicbor::{Decode, Encode};
 use palisade_keys::{PublicKey, ScramVerifier};

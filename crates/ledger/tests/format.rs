@@ -1,0 +1,189 @@
+//! docs/ledger.md says what the code does: its hex is the golden file's, and a verifier that was
+//! written from it alone, in another language, comes to the same answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{KINDS, cluster_key, fold, golden, golden_bytes, unhex};
+use palisade_ledger::{limits, split};
+use palisade_testkit::chain::Chains;
+use palisade_testkit::{TempDir, temp_dir};
+
+fn document() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ledger.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_documents_genesis_is_the_golden_one() {
+    let document = document();
+    let (_, dump) = document
+        .split_once("<!-- begin genesis -->\n```text\n")
+        .unwrap();
+    let (dump, _) = dump.split_once("```\n<!-- end genesis -->").unwrap();
+    let digits: Vec<&str> = dump
+        .lines()
+        .map(|line| line.split('#').next().unwrap())
+        .collect();
+    assert_eq!(unhex(&digits.concat()), golden_bytes("00-genesis"));
+}
+
+#[test]
+fn the_document_lists_every_kind_of_change_and_the_limits() {
+    let document = document();
+    for (number, kind) in KINDS.iter().enumerate() {
+        assert!(
+            document.contains(&format!("\n| {number} | {kind} | ")),
+            "{kind}"
+        );
+    }
+    assert!(!document.contains(&format!("\n| {} | ", KINDS.len())));
+    for number in [
+        limits::MAX_CERTIFICATE_BYTES,
+        limits::MAX_TIME_MILLIS.try_into().unwrap(),
+    ] {
+        assert!(document.contains(&number.to_string()), "{number}");
+    }
+    let entry = limits::MAX_ENTRY_BYTES;
+    let entry = format!("at most {},{} bytes", entry / 1000, entry % 1000);
+    assert!(document.contains(&entry), "{entry}");
+    assert!(document.contains("1,000,000 users") && limits::MAX_USERS == 1_000_000);
+}
+
+/// Ledgers on their way to the other verifier.
+struct Offered {
+    dir: TempDir,
+    files: Vec<(PathBuf, String)>,
+}
+
+impl Offered {
+    fn new() -> Self {
+        Self {
+            dir: temp_dir().unwrap(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Writes an export and notes what our own verifier says of it.
+    fn offer(&mut self, export: &[u8]) {
+        let path = self.dir.path().join(format!("{}.cbor", self.files.len()));
+        std::fs::write(&path, export).unwrap();
+        let ours = match split(export) {
+            Err(_) => "refused".to_owned(),
+            Ok(log) => match fold(&log, &cluster_key().public()) {
+                Err(_) => "refused".to_owned(),
+                Ok(state) => format!("ok {} {}", log.len(), state.head().hash),
+            },
+        };
+        self.files.push((path, ours));
+    }
+
+    /// Asks the other verifier about all at once, and compares. Gives how many were accepted.
+    fn compare(self) -> usize {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify.py");
+        let output = Command::new("python3")
+            .arg(script)
+            .arg(cluster_key().public().to_string())
+            .args(self.files.iter().map(|file| &file.0))
+            .output()
+            .expect("python3 runs the second verifier of the ledger's format: install it");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(complaint.is_empty(), "{complaint}");
+        let answers = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(answers.lines().count(), self.files.len());
+        for ((path, ours), theirs) in self.files.iter().zip(answers.lines()) {
+            let agrees = theirs == ours || (ours == "refused" && theirs.starts_with("refused "));
+            assert!(agrees, "{}: ours: {ours}, theirs: {theirs}", path.display());
+        }
+        let accepted = self.files.iter().filter(|file| file.1 != "refused").count();
+        assert_eq!(output.status.success(), accepted == self.files.len());
+        accepted
+    }
+}
+
+fn golden_log() -> Vec<Vec<u8>> {
+    golden().iter().map(|g| golden_bytes(g.0)).collect()
+}
+
+#[test]
+fn another_verifier_accepts_the_golden_chain() {
+    let mut offered = Offered::new();
+    offered.offer(&golden_log().concat());
+    assert_eq!(offered.compare(), 1);
+}
+
+#[test]
+fn another_verifier_refuses_what_was_tampered_with() {
+    let mut offered = Offered::new();
+    let log = golden_log();
+    for number in 0..log.len() {
+        let mut changed = log.clone();
+        let bytes = &mut changed[number];
+        // A place that moves with the number: heads, payloads and signatures are all met.
+        let at = (number * 37 + 3) % bytes.len();
+        bytes[at] ^= 1 << (number % 8);
+        offered.offer(&changed.concat());
+        if number + 1 < log.len() {
+            let mut without = log.clone();
+            without.remove(number);
+            offered.offer(&without.concat());
+            let mut swapped = log.clone();
+            swapped.swap(number, number + 1);
+            offered.offer(&swapped.concat());
+        }
+    }
+    let whole = log.concat();
+    offered.offer(&whole[..whole.len() - 1]);
+    offered.offer(&[&whole[..], &[0x00]].concat());
+    offered.offer(&[]);
+    assert_eq!(offered.compare(), 0);
+}
+
+/// Each line is one more step behind the same beginning: some the rules allow, some not.
+#[test]
+fn another_verifier_knows_the_same_rules() {
+    let begin = "G - +root* - +boss:user_manage,select - +ops:system - +acl:set_acl - +low:select \
+                 - +high:drop - [low s.t]=set_acl - [acl s.u]=select - +second*";
+    let steps = "
+        root/+a* | boss/+a | boss/+a:select | boss/+a:drop | boss/+a:denied | boss/+a* | ops/+a | low/+a
+        boss/low=insert | boss/low=none | boss/low=* | boss/high=none | boss/root=none | boss/boss=*
+        boss/!low | boss/!high | boss/!root | boss/-low | boss/-high | boss/-root | low/-low | boss/-boss
+        root/!second | root/-second | root/second=none | root/-root | root/!root | root/root=none
+        low/low^ | low/low$ | low/low# | root/low^ | boss/low$ | low/root$ | high/low#
+        acl/[low s.t]=drop | acl/[low s.u]=drop | low/[high s.t]=all | low/[high s.t]=drop | low/[high s.u]=drop
+        low/[low s.t] | low/[high s.t] | acl/[acl s.u] | root/[acl s.u] | acl/[low s]=system
+        ops/days=397 | ops/days=398 | ops/days=0 | boss/days=5 | root/days=5 | days=5
+        ops/hba{hostssl all all all key} | low/hba{hostssl all all all key} | hba{hostssl all all all auto}
+        root/+low | +low | root/ghost=none | ghost/days=5 | root(low)/days=5 | (root)/days=5 | root/G | G
+        root/!second - root/!root | root/-low - root/+low | root/low=denied - low/low$ | low/low^ - low/low$
+        root/!low - low/low$ | root/!low - root/~low - low/low$ | root/second=none - second/second$
+    ";
+    let mut offered = Offered::new();
+    for step in steps
+        .split(['|', '\n'])
+        .map(str::trim)
+        .filter(|step| !step.is_empty())
+    {
+        let chains = Chains::draw(&format!("main: {begin} - {step}"));
+        let chains = chains.unwrap_or_else(|error| panic!("{step}: {error}"));
+        let entries = chains.entries("main");
+        assert!(fold(&entries[..10], &cluster_key().public()).is_ok());
+        offered.offer(&entries.concat());
+    }
+    let all = offered.files.len();
+    let accepted = offered.compare();
+    assert!(
+        accepted > all / 4 && accepted < all * 3 / 4,
+        "{accepted} of {all}"
+    );
+}

@@ -1,0 +1,515 @@
+#!/usr/bin/env python3
+"""Verifies exported ledgers: written from docs/ledger.md alone, with the standard library alone.
+
+    verify.py CLUSTER_PUBLIC_KEY FILE...
+
+CLUSTER_PUBLIC_KEY is `P` and base64. One line is printed for each file, `ok N HASH` (entries and head)
+or `refused N REASON` (N: number of the first entry refused). Exit status 1 if any was refused.
+
+Left out, as section 7 of the document allows: the syntax of hba rules and the guard of the way in.
+"""
+
+import base64
+import functools
+import hashlib
+import sys
+import unicodedata
+
+
+class Refused(Exception):
+    pass
+
+
+def need(condition, reason):
+    if not condition:
+        raise Refused(reason)
+
+
+# Ed25519 (RFC 8032, section 5.1), extended coordinates.
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+IDENTITY = (0, 1, 1, 0)
+
+
+def add(p, q):
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def multiply(n, p):
+    q = IDENTITY
+    while n:
+        if n & 1:
+            q = add(q, p)
+        p = add(p, p)
+        n >>= 1
+    return q
+
+
+def decompress(text):
+    y = int.from_bytes(text, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+def compress(p):
+    inverse = pow(p[2], P - 2, P)
+    x, y = p[0] * inverse % P, p[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+BASE = decompress((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+@functools.lru_cache(maxsize=None)  # files share entries; arithmetic in Python is slow
+def signature_holds(key, message, signature):
+    a, r, s = decompress(key), signature[:32], int.from_bytes(signature[32:], "little")
+    if a is None or s >= L:
+        return False
+    k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+    minus_a = (P - a[0], a[1], 1, P - a[3])
+    return compress(add(multiply(s, BASE), multiply(k, minus_a))) == r
+
+
+SMALL_ORDER = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+]
+
+
+# Deterministic CBOR (RFC 8949, section 4.2.1).
+
+
+class Tagged:
+    def __init__(self, tag, value):
+        self.tag, self.value = tag, value
+
+
+def read(data, at, depth=0):
+    """The item at this offset, and the offset behind it."""
+    need(at < len(data) and depth < 16, "cut off or nested too deep")
+    major, info, at = data[at] >> 5, data[at] & 31, at + 1
+    if major == 7:
+        need(info in (20, 21, 22), "a simple value that is not false, true or null")
+        return {20: False, 21: True, 22: None}[info], at
+    value = info
+    if info > 23:
+        need(info < 28, "an indefinite length")
+        size = 1 << info - 24
+        need(at + size <= len(data), "cut off")
+        value, at = int.from_bytes(data[at : at + size], "big"), at + size
+        need(value >= (24 if size == 1 else 1 << 4 * size), "a long integer")
+    if major == 0:
+        return value, at
+    need(major != 1, "a negative number")
+    if major in (2, 3):
+        need(at + value <= len(data), "cut off")
+        text, at = bytes(data[at : at + value]), at + value
+        if major == 2:
+            return text, at
+        try:
+            return text.decode("utf-8"), at
+        except UnicodeDecodeError:
+            raise Refused("text that is not UTF-8") from None
+    if major == 4:
+        items = []
+        need(value <= len(data), "cut off")
+        for _ in range(value):
+            item, at = read(data, at, depth + 1)
+            items.append(item)
+        return items, at
+    if major == 5:
+        items, last = {}, None
+        need(value <= len(data), "cut off")
+        for _ in range(value):
+            start = at
+            key, at = read(data, at, depth + 1)
+            need(type(key) is int, "a map key that is no number")
+            need(last is None or last < data[start:at], "map keys out of order")
+            last = data[start:at]
+            items[key], at = read(data, at, depth + 1)
+        return items, at
+    value_of_tag, at = read(data, at, depth + 1)
+    return Tagged(value, value_of_tag), at
+
+
+# The types of section 1. `type(x) is` because a bool is an int to Python.
+
+
+def unsigned(value, most):
+    need(type(value) is int and 0 <= value <= most, "not a number in its bounds")
+    return value
+
+
+def text_of(value):
+    need(type(value) is str, "not a text")
+    return value
+
+
+def boolean(value):
+    need(type(value) is bool, "not true or false")
+    return value
+
+
+def octets(value, size=None):
+    need(type(value) is bytes and size in (None, len(value)), "not bytes of the right length")
+    return value
+
+
+def array(value, least, most):
+    need(type(value) is list and least <= len(value) <= most, "not an array of the right length")
+    need(not value or len(value) == least or value[-1] is not None, "null at the end of an array")
+    return value + [None] * (most - len(value))
+
+
+def mapping(value, needed, optional=()):
+    need(type(value) is dict, "not a map")
+    need(set(needed) <= set(value) <= set(needed) | set(optional), "unknown or missing keys")
+    return value
+
+
+def uid_of(value):
+    need(unsigned(value, 2**32 - 1) > 0, "uid 0")
+    return value
+
+
+def flags_of(value):
+    return unsigned(value, 32767)
+
+
+def key_of(value):
+    y = bytearray(octets(value, 32))
+    y[31] &= 0x7F
+    need(int.from_bytes(y, "little") < P and y.hex() not in SMALL_ORDER, "a weak key")
+    return value
+
+
+def plain(text):
+    need(not any(unicodedata.category(c) == "Cc" for c in text), "a control character")
+    return text
+
+
+UNSEEN = [(0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E), (0x200B, 0x200F), (0x202A, 0x202E)]
+UNSEEN += [(0x2060, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F)]
+
+
+def name_of(value):
+    need(1 <= len(text_of(value).encode()) <= 63, "a name's length")
+    for c in plain(value):
+        need(not c.isspace() and c not in "\"'`\\,#", "a character in a name")
+        need(not any(low <= ord(c) <= high for low, high in UNSEEN), "an invisible character")
+    need(value[0] not in "+@/" and value != ">[HAL_9000]<", "a reserved name")
+    folded = value.lower()
+    need(not folded.startswith(("pg_", "palisade")), "a reserved name")
+    need(folded not in ("public", "none", "all", "replication"), "a reserved name")
+    return value
+
+
+def base64_of(text, sizes):
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Refused("not base64") from None
+    need(base64.b64encode(data).decode() == text and len(data) in sizes, "not canonical base64")
+
+
+def verifier_of(value):
+    parts = text_of(value).split("$")
+    need(len(parts) == 3 and parts[0] == "SCRAM-SHA-256", "not a verifier")
+    head, keys = parts[1].split(":"), parts[2].split(":")
+    need(len(head) == 2 and len(keys) == 2, "not a verifier")
+    need(head[0].isascii() and head[0].isdigit() and len(head[0]) < 8, "not a verifier")
+    need(str(int(head[0])) == head[0] and 4096 <= int(head[0]) <= 1000000, "iterations")
+    base64_of(head[1], range(12, 65))
+    for key in keys:
+        base64_of(key, [32])
+    return value
+
+
+def object_of(value):
+    need(type(value) is list and len(value) in (1, 2), "not an object")
+    for part in value:
+        need(1 <= len(text_of(part).encode()) <= 63 and "\0" not in part, "not an identifier")
+    schema = value[0]
+    need(schema not in ("palisade", "information_schema"), "a system schema")
+    need(not schema.startswith("pg_"), "a system schema")
+    return tuple(value)
+
+
+def optional(value, check):
+    return None if value is None else check(value)
+
+
+def user_of(value, imported):
+    value = mapping(value, range(6), ()) if imported else mapping(value, range(5), (5, 6))
+    for key in (5, 6):
+        need(key not in value or value[key] is not None, "null in a map")
+    return {
+        "uid": uid_of(value[0]),
+        "name": name_of(value[1]),
+        "disabled": boolean(value[2]),
+        "superuser": boolean(value[3]),
+        "flags": flags_of(value[4]),
+        "key": optional(value.get(5), key_of),
+        "password": optional(value.get(6), verifier_of),
+    }
+
+
+def setting_of(value):
+    number, fields = array(value, 2, 2)
+    need(unsigned(number, 1) in (0, 1), "no such setting")
+    return number, unsigned(array(fields, 1, 1)[0], 65535)
+
+
+#: For each number: least and most fields, and what each is.
+CHANGES = {
+    0: (3, 3, [text_of, text_of, key_of]),
+    1: (1, 1, [lambda value: user_of(value, False)]),
+    2: (1, 3, [uid_of, lambda v: optional(v, boolean), lambda v: optional(v, flags_of)]),
+    3: (2, 2, [uid_of, boolean]),
+    4: (1, 1, [uid_of]),
+    5: (2, 2, [uid_of, key_of]),
+    6: (1, 2, [uid_of, lambda value: optional(value, verifier_of)]),
+    7: (3, 3, [object_of, uid_of, flags_of]),
+    8: (2, 2, [object_of, uid_of]),
+    9: (1, 1, [text_of]),
+    10: (1, 1, [setting_of]),
+    11: (1, 1, [octets]),
+    12: (1, 1, [lambda value: octets(value, 32)]),
+    13: (2, 2, [octets, text_of]),
+    14: (1, 1, [lambda value: user_of(value, True)]),
+}
+
+PROTECTED = bytes.fromhex("a10127")
+DENIED, USER_MANAGE, SYSTEM, SET_ACL, NOT_ON_OBJECTS = 1, 1024, 2048, 4096, 1024 | 2048 | 16384
+
+
+def byte_string(data):
+    size = len(data)
+    if size < 24:
+        return bytes([0x40 + size]) + data
+    width, info = next((w, i) for w, i in ((1, 24), (2, 25), (4, 26)) if size < 256**w)
+    return bytes([0x40 + info]) + size.to_bytes(width, "big") + data
+
+
+class Entry:
+    def __init__(self, item):
+        need(type(item) is Tagged and item.tag == 18, "not a COSE_Sign1")
+        protected, unprotected, payload, self.signature = array(item.value, 4, 4)
+        need(protected == PROTECTED and unprotected == {}, "other headers")
+        octets(self.signature, 64)
+        content, end = read(octets(payload), 0)
+        need(end == len(payload), "bytes behind the payload")
+        mapping(content, range(1, 6))
+        self.signed = b"\x84\x6aSignature1" + byte_string(PROTECTED)
+        self.signed += byte_string(b"palisade ledger v1") + byte_string(payload)
+        self.seq = unsigned(content[1], 2**64 - 1)
+        self.prev = octets(content[2], 32)
+        self.time = unsigned(content[3], 253402300799999)
+        kind, fields = array(content[4], 2, 2)
+        if unsigned(kind, 1) == 0:
+            array(fields, 0, 0)
+            self.author = None
+        else:
+            self.author = uid_of(array(fields, 1, 1)[0])
+        self.number, fields = array(content[5], 2, 2)
+        need(type(self.number) is int and self.number in CHANGES, "an unknown change")
+        least, most, checks = CHANGES[self.number]
+        self.fields = [check(v) for check, v in zip(checks, array(fields, least, most))]
+
+
+class State:
+    def __init__(self, entry, digest, expected):
+        need(entry.number == 0 and entry.seq == 0 and entry.author is None, "not a genesis")
+        need(entry.prev == bytes(32), "a genesis with an entry before it")
+        cluster, database, key = entry.fields
+        need(key == expected and signature_holds(key, entry.signed, entry.signature), "signature")
+        need(1 <= len(plain(cluster).encode()) <= 256, "the cluster's name")
+        need(1 <= len(plain(database).encode()) <= 63, "the database's name")
+        self.key, self.seq, self.hash, self.time = key, 0, digest, entry.time
+        self.users, self.gone, self.imported = {}, set(), {}
+        self.acls, self.cas, self.revoked = {}, [], set()
+
+    def add(self, entry, digest):
+        need(entry.seq == self.seq + 1, "not the next entry")
+        need(entry.prev == self.hash, "it continues another chain")
+        cluster = entry.author is None
+        need(cluster or entry.time >= self.time, "its time lies before the last entry's")
+        author = None
+        if not cluster:
+            author = self.users.get(entry.author)
+            need(author is not None, "its author is no user")
+            need(author["key"] is not None, "its author has no key")
+        key = self.key if cluster else author["key"]
+        need(signature_holds(key, entry.signed, entry.signature), "signature")
+        if not cluster:
+            self.authorize(author, entry)
+        self.make_sense(entry)
+        before = self.superusers()
+        self.apply(entry)
+        if not cluster and entry.number in (2, 3, 4):
+            need(not before or self.superusers(), "it would leave no enabled superuser")
+        self.seq, self.hash, self.time = entry.seq, digest, entry.time
+
+    def superusers(self):
+        return sum(user["superuser"] and not user["disabled"] for user in self.users.values())
+
+    def authorize(self, author, entry):
+        superuser, flags = author["superuser"], author["flags"]
+        shut_out = author["disabled"] or (flags & DENIED and not superuser)
+        need(not shut_out, "its author is shut out")
+        number, fields = entry.number, entry.fields
+
+        def needs(flag, held=flags):
+            need(superuser or held & flag, "its author lacks a privilege")
+
+        def within(is_superuser, given):
+            need(superuser or not is_superuser, "only a superuser manages superusers")
+            need(superuser or not given & ~(flags | DENIED), "more than its author holds")
+
+        need(number not in (0, 14), "only the cluster key may")
+        if number in (1, 2, 3, 4):
+            needs(USER_MANAGE)
+            if number == 1:
+                within(fields[0]["superuser"], fields[0]["flags"])
+            else:
+                target = self.users.get(fields[0])
+                if target is not None:
+                    within(target["superuser"], target["flags"])
+            if number == 2:
+                within(fields[1] or False, fields[2] or 0)
+        elif number in (5, 6):
+            need(fields[0] == author["uid"], "only that user may")
+        elif number in (7, 8):
+            held = self.acls.get((fields[0], author["uid"]), flags)
+            needs(SET_ACL, 0 if held & DENIED else held)
+        else:
+            needs(SYSTEM)
+
+    def make_sense(self, entry):
+        number, fields = entry.number, entry.fields
+        need(number != 0, "a second genesis")
+        if number in (1, 14):
+            user = fields[0]
+            known = self.users.get(user["uid"])
+            if known is not None and number == 14:
+                need(known["name"] == user["name"], "the uid is another user's")
+            else:
+                need(known is None and user["uid"] not in self.gone, "the uid was given before")
+                names = (other["name"] for other in self.users.values())
+                need(user["name"] not in names, "the name is in use")
+                need(len(self.users) < 1_000_000, "too many users")
+        elif number in (2, 3, 4, 5, 6):
+            need(fields[0] in self.users, "no such user")
+            need(number != 2 or fields[1:] != [None, None], "nothing would change")
+        elif number == 7:
+            need(fields[1] in self.users, "no such user")
+            need(not fields[2] & NOT_ON_OBJECTS, "a flag that can't stand in an ACL")
+        elif number == 8:
+            need(tuple(fields) in self.acls, "no such ACL")
+        elif number == 9:
+            need(len(fields[0].encode()) <= 65536, "too many rules")
+        elif number == 10:
+            kind, value = fields[0]
+            need(1 <= value <= (10080 if kind else 397), "a setting out of its bounds")
+        elif number == 11:
+            need(1 <= len(fields[0]) <= 8192, "a certificate's size")
+            need(fields[0] not in self.cas and len(self.cas) < 16, "the list of CAs")
+        elif number == 12:
+            hashes = (hashlib.sha256(ca).digest() for ca in self.cas)
+            need(fields[0] in hashes, "no such CA")
+        elif number == 13:
+            serial, reason = fields
+            need(1 <= len(serial) <= 20 and serial[0] != 0, "a serial number")
+            need(serial not in self.revoked, "revoked already")
+            need(len(plain(reason).encode()) <= 256, "a reason")
+
+    def apply(self, entry):
+        number, fields = entry.number, entry.fields
+        if number == 1:
+            self.users[fields[0]["uid"]] = dict(fields[0])
+        elif number == 2:
+            user = self.users[fields[0]]
+            user["superuser"] = user["superuser"] if fields[1] is None else fields[1]
+            user["flags"] = user["flags"] if fields[2] is None else fields[2]
+        elif number == 3:
+            self.users[fields[0]]["disabled"] = fields[1]
+        elif number == 4:
+            del self.users[fields[0]]
+            self.gone.add(fields[0])
+            self.imported.pop(fields[0], None)
+            self.acls = {k: v for k, v in self.acls.items() if k[1] != fields[0]}
+        elif number in (5, 6):
+            self.users[fields[0]]["key" if number == 5 else "password"] = fields[1]
+        elif number == 7:
+            self.acls[(fields[0], fields[1])] = fields[2]
+        elif number == 8:
+            del self.acls[tuple(fields)]
+        elif number == 11:
+            self.cas.append(fields[0])
+        elif number == 12:
+            self.cas = [ca for ca in self.cas if hashlib.sha256(ca).digest() != fields[0]]
+        elif number == 13:
+            self.revoked.add(fields[0])
+        elif number == 14:
+            said = fields[0]
+            before = self.imported.get(said["uid"])
+            self.imported[said["uid"]] = said
+            user = self.users.setdefault(said["uid"], dict(said))
+            for what in ("disabled", "superuser", "flags", "key"):
+                if before is None or before[what] != said[what]:
+                    user[what] = said[what]
+
+
+def verify(data, expected):
+    """Number of entries and the head's hash; or the number of the entry refused, and why."""
+    at, number, state = 0, 0, None
+    try:
+        need(data, "there is no entry")
+        while at < len(data):
+            item, end = read(data, at)
+            need(end - at <= 69632, "larger than any entry")
+            digest = hashlib.sha256(data[at:end]).digest()
+            entry = Entry(item)
+            if state is None:
+                state = State(entry, digest, expected)
+            else:
+                state.add(entry, digest)
+            at, number = end, number + 1
+    except Refused as reason:
+        return f"refused {number} {reason}"
+    return f"ok {number} {state.hash.hex()}"
+
+
+def main(arguments):
+    if len(arguments) < 2 or not arguments[0].startswith("P"):
+        sys.exit(__doc__)
+    expected = base64.b64decode(arguments[0][1:], validate=True)
+    answers = []
+    for path in arguments[1:]:
+        with open(path, "rb") as file:
+            answers.append(verify(file.read(), expected))
+        print(answers[-1])
+    sys.exit(any(answer.startswith("refused") for answer in answers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
