@@ -215,6 +215,9 @@ fn the_shell_greets_with_its_version() {
     session.set_expect_timeout(Some(std::time::Duration::from_secs(60)));
     let version = format!("palisade shell version {}", env!("CARGO_PKG_VERSION"));
     expectrl::Expect::expect(&mut session, version).unwrap();
+    // The line editor asks a terminal where its cursor is before it draws the prompt.
+    expectrl::Expect::expect(&mut session, "\u{1b}[6n").unwrap();
+    expectrl::Expect::send(&mut session, "\u{1b}[1;1R").unwrap();
     expectrl::Expect::expect(&mut session, "=>").unwrap();
 }
 

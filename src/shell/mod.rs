@@ -111,7 +111,14 @@ fn endpoint(args: &ShellArgs) -> Result<(Endpoint, Option<String>), IdentityErro
 
 async fn consume_all(interpreter: &mut Interpreter, inputs: &mut [Input]) -> Flow {
     for input in inputs {
-        if input.is_person() && interpreter.printer.line(&greeting()).is_err() {
+        // A person sees the greeting before the first prompt.
+        let printer = &mut interpreter.printer;
+        if input.is_person()
+            && printer
+                .line(&greeting())
+                .and_then(|()| printer.flush())
+                .is_err()
+        {
             return Flow::Abort(Exit::Done);
         }
         match interpreter.consume(input).await {
