@@ -394,3 +394,45 @@ fn bound(what: &'static str, count: usize, most: usize) -> Result<(), Refusal> {
         bounds: format!("a length from 1 to {most}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::state::User;
+
+    /// A million entries would take a minute to sign: the users are put in by hand.
+    #[test]
+    fn the_list_of_users_is_bounded() {
+        let key = PublicKey::from_bytes([2; 32]);
+        let head = Head {
+            seq: 0,
+            hash: Hash::ZERO,
+        };
+        let mut state = State::begin("main".to_owned(), "main".to_owned(), key, head);
+        let somebody = Arc::new(User {
+            uid: Uid::new(1).unwrap(),
+            name: UserName::new("somebody").unwrap(),
+            disabled: false,
+            superuser: false,
+            default_privileges: Privileges::NONE,
+            public_key: None,
+            password: None,
+            changed: 0,
+        });
+        let most = u32::try_from(limits::MAX_USERS).unwrap();
+        for number in 1..most {
+            let uid = Uid::new(number).unwrap();
+            state.users.insert(uid, Arc::clone(&somebody));
+        }
+        let (last, name) = (Uid::new(most).unwrap(), UserName::new("new").unwrap());
+        assert_eq!(new_user(&state, last, &name), Ok(()));
+        state.users.insert(last, somebody);
+        let above = Uid::new(most + 1).unwrap();
+        assert!(matches!(
+            new_user(&state, above, &name),
+            Err(Refusal::Bounds { .. })
+        ));
+    }
+}
