@@ -146,6 +146,8 @@ impl fmt::Display for Answer {
 
 /// May this user do this to this object?
 ///
+/// What acts on no object (`system`, `user_manage`, `set_transaction`) is decided by the default privileges.
+///
 /// To create a relation the right is needed on its schema, and also on its own name where an ACL
 /// names the user there: a relation that was dropped is made again only by who may.
 pub fn can(state: &State, user: &str, privilege: Privileges, object: &ObjectName) -> Answer {
@@ -161,6 +163,10 @@ pub fn can(state: &State, user: &str, privilege: Privileges, object: &ObjectName
             rule: Rule::Unknown,
         });
     };
+    if (privilege & Privileges::ON_OBJECTS).is_empty() {
+        // These act on the whole system: no ACL gives or takes them.
+        return answer(effective_on(state, user, &[]));
+    }
     let own = effective(state, user.uid, object);
     if privilege.contains(Privileges::CREATE)
         && matches!(object, ObjectName::Relation { .. })

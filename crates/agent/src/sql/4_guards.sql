@@ -450,6 +450,14 @@ BEGIN
         FROM palisade.users u WHERE u.name = session_user::text AND u.enabled;
         PERFORM palisade.demand(tag, 512, defaults, lower(kind) || 's');
     END IF;
+    -- Nothing changed: PostgreSQL only warns. It is refused to who could never do it.
+    IF NOT touched AND NOT EXISTS (
+        SELECT 1 FROM palisade.users u WHERE u.name = session_user::text AND u.enabled
+           AND (u.superuser OR u.defaults & 513 = 512
+                OR EXISTS (SELECT 1 FROM palisade.acls a WHERE a.user_name = u.name AND a.privileges & 513 = 512))
+    ) THEN
+        PERFORM palisade.demand(tag, 512, 0, 'any object');
+    END IF;
     IF touched THEN
         RAISE NOTICE 'palisade: % outside the ledger does not last: it is drift, and undone at the next reconciliation', tag
             USING HINT = 'Use palisade acl set USER OBJECT PRIVILEGES.';

@@ -12,6 +12,7 @@
 )]
 
 pub mod cast;
+pub mod matrix;
 
 use palisade_agent::{Agent, Config, Endpoint};
 use palisade_ledger::{State, verify, verify_genesis};
