@@ -14,8 +14,8 @@
 mod common;
 
 use common::{
-    World, cluster_key, fold, genesis, genesis_entry, golden, golden_bytes, key, public, uid, user,
-    verifier,
+    World, bytes_item, cluster_key, fold, genesis, genesis_entry, golden, golden_bytes, head, key,
+    payload_of, public, sealed, signer_of, uid, user, verifier,
 };
 use palisade_keys::{PublicKey, SecretKey};
 use palisade_ledger::Setting::{ServerCertificateDays, UserCertificateMinutes};
@@ -105,56 +105,6 @@ fn every_cut_and_every_addition_is_refused() {
 }
 
 // --- Other spellings of the same content, properly signed: only the form is wrong. ---
-
-fn head(major: u8, value: u64) -> Vec<u8> {
-    match value {
-        0..=23 => vec![major << 5 | value as u8],
-        24..=0xff => vec![major << 5 | 24, value as u8],
-        0x100..=0xffff => [&[major << 5 | 25][..], &(value as u16).to_be_bytes()].concat(),
-        _ => [&[major << 5 | 26][..], &(value as u32).to_be_bytes()].concat(),
-    }
-}
-
-fn bytes_item(content: &[u8]) -> Vec<u8> {
-    [&head(2, content.len() as u64), content].concat()
-}
-
-/// Signs any payload, right or wrong, in the right envelope.
-fn sealed(payload: &[u8], signer: &SecretKey) -> Vec<u8> {
-    let protected = [0xa1, 0x01, 0x27];
-    let to_be_signed = [
-        vec![0x84],
-        head(3, 10),
-        b"Signature1".to_vec(),
-        bytes_item(&protected),
-        bytes_item(b"palisade ledger v1"),
-        bytes_item(payload),
-    ]
-    .concat();
-    let signature = signer.sign(&to_be_signed);
-    [
-        vec![0xd2, 0x84],
-        bytes_item(&protected),
-        vec![0xa0],
-        bytes_item(payload),
-        bytes_item(signature.as_bytes()),
-    ]
-    .concat()
-}
-
-fn payload_of(entry: &[u8]) -> &[u8] {
-    let start = if entry[7] == 0x58 { 9 } else { 10 };
-    &entry[start..entry.len() - 66]
-}
-
-fn signer_of(name: &str) -> SecretKey {
-    let (_, who, _) = golden().into_iter().find(|g| g.0 == name).unwrap();
-    if who.is_empty() {
-        cluster_key()
-    } else {
-        key(who)
-    }
-}
 
 /// Each item of a payload: its offset, the length of its head, its major type and its value.
 fn heads(bytes: &[u8]) -> Vec<(usize, usize, u8, u64)> {

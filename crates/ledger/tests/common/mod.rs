@@ -3,6 +3,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::decimal_bitwise_operands,
     clippy::too_many_lines,
     reason = "each test file uses its part; a table may be long"
 )]
@@ -457,4 +459,57 @@ pub fn hex(bytes: &[u8]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The head of an item of CBOR.
+pub fn head(major: u8, value: u64) -> Vec<u8> {
+    match value {
+        0..=23 => vec![major << 5 | value as u8],
+        24..=0xff => vec![major << 5 | 24, value as u8],
+        0x100..=0xffff => [&[major << 5 | 25][..], &(value as u16).to_be_bytes()].concat(),
+        _ => [&[major << 5 | 26][..], &(value as u32).to_be_bytes()].concat(),
+    }
+}
+
+pub fn bytes_item(content: &[u8]) -> Vec<u8> {
+    [&head(2, content.len() as u64), content].concat()
+}
+
+/// Signs any payload, right or wrong, in the right envelope.
+pub fn sealed(payload: &[u8], signer: &SecretKey) -> Vec<u8> {
+    let protected = [0xa1, 0x01, 0x27];
+    let to_be_signed = [
+        vec![0x84],
+        head(3, 10),
+        b"Signature1".to_vec(),
+        bytes_item(&protected),
+        bytes_item(b"palisade ledger v1"),
+        bytes_item(payload),
+    ]
+    .concat();
+    let signature = signer.sign(&to_be_signed);
+    [
+        vec![0xd2, 0x84],
+        bytes_item(&protected),
+        vec![0xa0],
+        bytes_item(payload),
+        bytes_item(signature.as_bytes()),
+    ]
+    .concat()
+}
+
+/// The payload of a golden entry.
+pub fn payload_of(entry: &[u8]) -> &[u8] {
+    let start = if entry[7] == 0x58 { 9 } else { 10 };
+    &entry[start..entry.len() - 66]
+}
+
+/// The key that signs the golden entry of this name.
+pub fn signer_of(name: &str) -> SecretKey {
+    let (_, who, _) = golden().into_iter().find(|g| g.0 == name).unwrap();
+    if who.is_empty() {
+        cluster_key()
+    } else {
+        key(who)
+    }
 }
