@@ -51,7 +51,7 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> CliError {
     let failure = CliError::file(format!("can't {verb} {}", path.display())).because(error);
     match error.kind() {
         io::ErrorKind::NotFound => match directory_of(path) {
-            dir if !dir.exists() => {
+            dir if verb == "write" && !dir.exists() => {
                 failure.hint(format!("make the directory {} first", dir.display()))
             }
             _ => failure,

@@ -1,10 +1,10 @@
 //! `palisade ledger`: what was changed, when, by whom; and the proof.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 use palisade_keys::Zeroizing;
-use palisade_ledger::{Author, Change, Entry, Hash, Uid, Verified};
+use palisade_ledger::{Author, Change, Entry, Hash, State, Uid, Verified};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -34,13 +34,20 @@ enum LedgerCommand {
 }
 
 /// Show every change: when, by whom, and what. Each was verified before it is shown.
+///
+/// Without FILE the daemon's ledger is fetched. With FILE nothing is needed but the cluster's public key.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   palisade ledger log
   palisade ledger log --from 100
+  palisade ledger log ledger.cbor --cluster-public-key-file cluster_public.key
   palisade ledger log --json | jq 'select(.author == \"alice\")'")]
 struct LogArgs {
+    /// An exported ledger; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+
     /// Begin with this entry
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -104,6 +111,20 @@ pub(crate) fn run(args: &LedgerArgs) -> Outcome {
     }
 }
 
+/// Verifies a file's entries, or without one the daemon's, and shows each to `each`.
+fn replay(
+    file: Option<&Path>,
+    cluster: &ClusterArgs,
+    each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
+) -> Result<State, CliError> {
+    let Some(file) = file else {
+        return Ok(View::replay(cluster, each)?.state().clone());
+    };
+    let mut chain = Chain::new(cluster.public_key()?);
+    chain.take(&files::read_bytes(file, files::MAX_LEDGER_BYTES)?, each)?;
+    chain.finish()
+}
+
 /// An entry as `log` shows it.
 #[derive(Serialize)]
 struct Shown {
@@ -162,7 +183,7 @@ fn shown(names: &Names, verified: &Verified) -> Result<Shown, CliError> {
 fn log(args: &LogArgs) -> Outcome {
     let mut names = Names::default();
     let mut rows = Vec::new();
-    View::replay(&args.cluster, &mut |verified| {
+    replay(args.file.as_deref(), &args.cluster, &mut |verified| {
         names.learn(&verified.entry().change);
         if verified.entry().seq < args.from {
             return Ok(());
@@ -249,15 +270,7 @@ struct Proof {
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
-    let state = match &args.file {
-        None => View::open(&args.cluster)?.state().clone(),
-        Some(file) => {
-            let mut chain = Chain::new(args.cluster.public_key()?);
-            let bytes = files::read_bytes(file, files::MAX_LEDGER_BYTES)?;
-            chain.take(&bytes, &mut |_| Ok(()))?;
-            chain.finish()?
-        }
-    };
+    let state = replay(args.file.as_deref(), &args.cluster, &mut |_| Ok(()))?;
     let proof = Proof {
         cluster: state.cluster().to_owned(),
         cluster_key: state.cluster_key().to_string(),

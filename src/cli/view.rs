@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use palisade_keys::PublicKey;
 use palisade_ledger::{
-    Author, Change, Entry, State, Uid, User, Verified, sign, split, verify, verify_genesis,
+    Author, Change, Entry, Refusal, State, Uid, User, Verified, sign, split, verify, verify_genesis,
 };
 use palisade_link::api::{HeadReply, PAGE};
 use palisade_link::client::{Client, ClientError};
@@ -264,7 +264,12 @@ impl Chain {
                     verified
                 }
                 Some(state) => {
-                    let verified = verify(state, entry).map_err(|error| refused(&error))?;
+                    let verified = verify(state, entry).map_err(|error| match error {
+                        Refusal::NotNext { seq: found, .. } => CliError::no(format!(
+                            "entry {seq} is missing: entry {found} stands in its place"
+                        )),
+                        error => refused(&error),
+                    })?;
                     state.apply(&verified).map_err(|error| refused(&error))?;
                     verified
                 }

@@ -110,7 +110,7 @@ fn read(path: &Path) -> Result<Rules, CliError> {
         out::drawing(&draw::faults(&name, &text, &error, out::colours()));
         let count = error.faults().count();
         let s = if count == 1 { "" } else { "s" };
-        CliError::no(format!("{name} has {count} fault{s}; nothing was changed"))
+        CliError::no(format!("{name} has {count} fault{s}"))
     })?;
     let warnings = lint::warnings(&rules);
     out::drawing(&draw::warnings(&name, &text, &warnings, out::colours()));
