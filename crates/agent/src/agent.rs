@@ -11,7 +11,7 @@ use palisade_rights::{
 };
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, Tcp};
 use crate::error::Error;
 use crate::os::{self, OsUser};
 use crate::server::{Endpoint, Server};
@@ -244,9 +244,16 @@ impl Agent {
 
     async fn reconcile(&mut self, state: &State, whole: bool) -> Result<Report, Error> {
         let wanted = self.files(state);
+        let tcp = self.config.tcp.clone();
         let running = self.running().await?;
         let mut report = Report::default();
         if whole {
+            if running.copy_tls(tcp.as_ref())? {
+                files::reload(&running.session.client, &running.endpoint).await?;
+                report
+                    .steps
+                    .push("put right: PostgreSQL's TLS files".to_owned());
+            }
             let guards = install::drift(&running.session.client).await?;
             if !guards.is_empty() {
                 install::install(&mut running.session.client).await?;
@@ -294,10 +301,19 @@ impl Agent {
     /// Where PostgreSQL is not as the state wants it. Changes nothing.
     pub async fn check_drift(&mut self, state: &State) -> Result<DriftReport, Error> {
         let wanted = self.files(state);
+        let tcp = self.config.tcp.clone();
         let running = self.running().await?;
         let mut report = DriftReport::default();
         for what in install::drift(&running.session.client).await? {
             report.managed.push(format!("put right: {what}"));
+        }
+        if let Some(tcp) = &tcp
+            && running.server.is_some()
+            && files::tls_differs(tcp, &running.endpoint)
+        {
+            report
+                .managed
+                .push("put right: PostgreSQL's TLS files".to_owned());
         }
         for what in files::drift(&running.endpoint, &wanted) {
             report.managed.push(format!("put right: {what}"));
@@ -352,9 +368,11 @@ impl Agent {
         Ok(dropped)
     }
 
-    /// Makes PostgreSQL read its configuration files again.
+    /// Makes PostgreSQL read its configuration and TLS files again.
     pub async fn reload(&mut self) -> Result<(), Error> {
+        let tcp = self.config.tcp.clone();
         let running = self.running().await?;
+        running.copy_tls(tcp.as_ref())?;
         files::reload(&running.session.client, &running.endpoint).await
     }
 
@@ -376,6 +394,14 @@ fn names(state: &State) -> Vec<String> {
 }
 
 impl Running {
+    /// Brings a managed server's TLS files up to date.
+    fn copy_tls(&self, tcp: Option<&Tcp>) -> Result<bool, Error> {
+        match tcp.filter(|_| self.server.is_some()) {
+            Some(tcp) => files::copy_tls(tcp, &self.endpoint, &self.user),
+            None => Ok(false),
+        }
+    }
+
     /// Plans and executes once. Returns the plan, the generation after it, and whether all was observed.
     async fn execute(&mut self, state: &State) -> Result<(Plan, i64, bool), Error> {
         let applied = match self.applied.take() {

@@ -1,4 +1,4 @@
-//! `pg_hba.conf` and `pg_ident.conf`: put in place only if PostgreSQL can read them, and taken back when
+//! PostgreSQL's TLS files; and `pg_hba.conf` and `pg_ident.conf`: put in place only if PostgreSQL can read them, and taken back when
 //! it does not take them up.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use palisade_rights::HbaFiles;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
+use crate::config::Tcp;
 use crate::error::Error;
 use crate::os::{self, OsUser};
 use crate::server::{Endpoint, connection};
@@ -20,6 +21,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 fn paths(endpoint: &Endpoint) -> (PathBuf, PathBuf) {
     let data = &endpoint.data_dir;
     (data.join("pg_hba.conf"), data.join("pg_ident.conf"))
+}
+
+/// The names in the data directory of the certificate chain, its key and the CA. PostgreSQL's user need not be
+/// able to read where they come from.
+pub(crate) const TLS_FILES: [&str; 3] = ["palisade.crt", "palisade.key", "palisade.ca"];
+
+/// Brings PostgreSQL's copies of its TLS files up to date. Returns whether they were not.
+pub(crate) fn copy_tls(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> Result<bool, Error> {
+    let mut copied = false;
+    for (name, source) in TLS_FILES.iter().zip([&tcp.certificate, &tcp.key, &tcp.ca]) {
+        let contents = std::fs::read(source).map_err(Error::file("read", source))?;
+        let copy = endpoint.data_dir.join(name);
+        if std::fs::read(&copy).ok().as_ref() != Some(&contents) {
+            os::replace(&copy, contents, user)?;
+            copied = true;
+        }
+    }
+    Ok(copied)
+}
+
+/// Whether a TLS file was renewed, or its copy changed.
+pub(crate) fn tls_differs(tcp: &Tcp, endpoint: &Endpoint) -> bool {
+    TLS_FILES
+        .iter()
+        .zip([&tcp.certificate, &tcp.key, &tcp.ca])
+        .any(|(name, source)| {
+            let copy = std::fs::read(endpoint.data_dir.join(name));
+            std::fs::read(source).ok() != copy.ok()
+        })
 }
 
 fn read(path: &Path) -> Result<String, Error> {

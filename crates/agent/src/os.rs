@@ -181,12 +181,13 @@ pub(crate) fn check_reachable(path: &Path, user: &OsUser) -> Result<(), Error> {
     Ok(())
 }
 
-/// Replaces a file at once: whoever reads it sees the old or the new text, and it survives a power cut.
-pub(crate) fn replace(path: &Path, text: &str, user: &OsUser) -> Result<(), Error> {
+/// Replaces a file at once: whoever reads it sees the old or the new contents, and they
+/// survive a power cut. Its mode is 0600.
+pub(crate) fn replace(path: &Path, contents: impl AsRef<[u8]>, user: &OsUser) -> Result<(), Error> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let failed = || Error::file("write", path);
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed())?;
-    file.write_all(text.as_bytes()).map_err(failed())?;
+    file.write_all(contents.as_ref()).map_err(failed())?;
     file.as_file().sync_all().map_err(failed())?;
     give(file.path(), user)?;
     file.persist(path).map_err(|error| failed()(error.error))?;

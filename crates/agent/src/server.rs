@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Tcp};
 use crate::error::Error;
+use crate::files;
 use crate::os::{self, OsUser, Programs};
 
 /// A server with a crash to recover from needs its time; one that makes progress is not cut off by
@@ -75,6 +76,7 @@ impl Server {
         };
         if let Some(tcp) = &config.tcp {
             check_ports(tcp)?;
+            files::copy_tls(tcp, &endpoint, &user)?;
         }
         write_settings(config, &endpoint, &user)?;
         let log = config.directory.join("postgres.log");
@@ -366,13 +368,14 @@ fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result
         ("log_destination", "stderr".to_owned()),
         ("logging_collector", "off".to_owned()),
     ];
-    if let Some(tcp) = &config.tcp {
+    if config.tcp.is_some() {
+        let [certificate, key, ca] = files::TLS_FILES;
         own.extend([
             ("ssl", "on".to_owned()),
             ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
-            ("ssl_cert_file", path(&tcp.certificate)),
-            ("ssl_key_file", path(&tcp.key)),
-            ("ssl_ca_file", path(&tcp.ca)),
+            ("ssl_cert_file", certificate.to_owned()),
+            ("ssl_key_file", key.to_owned()),
+            ("ssl_ca_file", ca.to_owned()),
         ]);
     } else {
         own.push(("ssl", "off".to_owned()));
