@@ -16,6 +16,10 @@ use palisade_ledger::{Change, State};
 
 use super::error::NodeError;
 
+/// PostgreSQL's connections beyond the gateway's sessions: the agent's, those reserved for
+/// superusers, and some that come past the gateway.
+const SPARE_CONNECTIONS: u32 = 13;
+
 /// A node's ledger and what stands around it.
 pub(super) struct Begun {
     pub(super) ledger: Ledger,
@@ -169,7 +173,13 @@ pub(super) fn agent(config: &Config, layout: &Layout, state: &State) -> palisade
     let mut agent = palisade_agent::Config::new(config.postgres_data_directory(), state.database());
     agent.os_user.clone_from(&config.postgres.os_user);
     agent.programs.clone_from(&config.postgres.bin_directory);
-    agent.settings = config.postgres.settings.clone().into_iter().collect();
+    // Sessions, idle backends, and what Palisade and PostgreSQL themselves need.
+    let connections = config.gateway.limits.sessions.saturating_add(SPARE_CONNECTIONS);
+    let mut settings = config.postgres.settings.clone();
+    settings
+        .entry("max_connections".to_owned())
+        .or_insert_with(|| connections.to_string());
+    agent.settings = settings.into_iter().collect();
     agent.tcp = config.postgres.listen.map(|address| palisade_agent::Tcp {
         addresses: vec![address.to_string()],
         port: config.postgres.port,

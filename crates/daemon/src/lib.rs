@@ -13,6 +13,7 @@ pub mod author;
 pub mod config;
 pub mod control;
 pub mod files;
+pub mod import;
 pub mod layout;
 pub mod ledger;
 pub mod pki;

@@ -183,7 +183,8 @@ impl Store {
         }
     }
 
-    fn last(&self) -> Result<Option<Head>, StoreError> {
+    /// The last entry that is stored.
+    pub fn last(&self) -> Result<Option<Head>, StoreError> {
         let read = self
             .database
             .begin_read()

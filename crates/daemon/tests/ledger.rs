@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::import::{ImportError, import};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{AppendError, Ledger, OpenError};
 use palisade_daemon::pki::{self, Pki};
@@ -128,6 +129,7 @@ async fn a_store_put_back_from_a_backup_is_noticed() {
 
     let ledger = reopen(dir.path()).await.unwrap();
     cluster().append(&ledger, user(2)).await.unwrap();
+    let (state, exported) = (ledger.now(), ledger.entries(0, 10).unwrap());
     drop(ledger);
     drop(closed(dir.path()).await);
     std::fs::write(dir.path().join("ledger.redb"), &backup).unwrap();
@@ -138,6 +140,26 @@ async fn a_store_put_back_from_a_backup_is_noticed() {
         panic!("{error}")
     };
     assert_eq!((seen.seq, shown.unwrap().seq), (2, 1));
+
+    // "A longer valid chain held by any node heals a restored store."
+    let key = cluster().key().public();
+    let store = closed(dir.path()).await;
+    let short = exported[..2].concat();
+    assert!(matches!(
+        import(&store, &key, &short),
+        Err(ImportError::Discontinued(_))
+    ));
+    let mut damaged = exported.concat();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert!(matches!(
+        import(&store, &key, &damaged),
+        Err(ImportError::Entry { seq: 2, .. })
+    ));
+    let healed = import(&store, &key, &exported.concat()).unwrap();
+    assert_eq!((healed.added, healed.head.seq), (1, 2));
+    drop(store);
+    assert_eq!(reopen(dir.path()).await.unwrap().now(), state);
 }
 
 #[tokio::test]
