@@ -56,7 +56,8 @@ impl Config {
 /// Bounds before a login: what a stranger can cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections that have not logged in yet, in all. Each costs up to about 40 KiB.
+    /// Connections that have not logged in yet, in all. What each may make us hold is bounded by TLS's
+    /// largest handshake message, 64 KiB.
     pub handshakes: usize,
     /// Of these, from one address (for IPv6, from one /64). A connection pool behind one address opens
     /// its connections at once; 128 is more than PostgreSQL's default `max_connections`.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -23,6 +24,9 @@ use crate::splice::{Outcome, Splice};
 use crate::wire::backend::{Face, Outgoing};
 use crate::wire::startup::CancelRequest;
 
+/// A silent client is asked whether it is there, and again (nine times, by Linux' default).
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(2);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 /// For a client that does not take its last message.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
@@ -40,15 +44,26 @@ pub(crate) async fn serve(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr,
     }
 }
 
-/// All phases of a login; `None` if it came to no session.
-async fn log_in(shared: &Shared, tcp: TcpStream, peer: SocketAddr) -> Option<Session> {
+/// Sets what a client's socket needs. A failure shows at its first use.
+fn prepare(tcp: &TcpStream) {
     // Answers are small and waited for.
     tcp.set_nodelay(true).ok();
+    // A client whose machine is gone never says goodbye.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY);
+    SockRef::from(tcp).set_tcp_keepalive(&keepalive).ok();
+}
+
+/// All phases of a login; `None` if it came to no session.
+async fn log_in(shared: &Shared, tcp: TcpStream, peer: SocketAddr) -> Option<Session> {
+    prepare(&tcp);
     let identity = shared.identity.load_full();
     let mut opened = match negotiate(tcp, identity, shared.config.encrypt_traffic).await {
         Ok(Opens::Session(opened)) => opened,
-        Ok(Opens::Cancel(request)) => {
+        Ok(Opens::Cancel(request, wire)) => {
             cancel(shared, peer, &request).await;
+            drop(wire);
             return None;
         }
         Err((refusal, wire)) => {
@@ -176,16 +191,19 @@ async fn run(shared: &Arc<Shared>, session: Session) {
                 user = ?live.terms.attempt.user, address = %live.terms.attempt.address,
                 process = target.process, reason = reason.kind(), "session ended"
             );
-            let stop = async {
-                // PostgreSQL would only notice our absence when it next speaks.
-                if let Err(error) = target.cancel(&shared.socket).await {
+            // PostgreSQL would only notice our absence when it next speaks.
+            let socket = shared.socket.clone();
+            tokio::spawn(async move {
+                if let Err(error) = target.cancel(&socket).await {
                     tracing::debug!(%error, "the statement of an ended session could not be cancelled");
                 }
-            };
+            });
             let last = farewell(reason);
             let goodbye = link.finish(&last.0);
-            let goodbye = tokio::time::timeout(shared.config.limits.end_within, goodbye);
-            tokio::join!(stop, async { goodbye.await.ok() });
+            // A client that does not take it has had its time.
+            tokio::time::timeout(shared.config.limits.end_within, goodbye)
+                .await
+                .ok();
         }
     }
 }

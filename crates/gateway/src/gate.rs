@@ -37,7 +37,7 @@ impl Gate {
 
     /// A place for one more connection from `address`, if there is one.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = neighbourhood(address);
+        let address = neighbourhood(address.to_canonical());
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.all >= self.limits.handshakes {
             return None;
@@ -114,5 +114,9 @@ mod tests {
         let _first = enter("2001:db8::1").unwrap();
         assert!(enter("2001:db8::ffff:2").is_none());
         assert!(enter("2001:db8:0:1::1").is_some());
+        // IPv4 over a socket for both families is still IPv4, each address its own.
+        let _mapped = enter("::ffff:192.0.2.1").unwrap();
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("::ffff:192.0.2.2").is_some());
     }
 }

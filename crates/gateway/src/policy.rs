@@ -25,14 +25,10 @@ impl Attempt {
     pub(crate) fn rule<'s>(&self, state: &'s State, interfaces: &[Interface]) -> Option<&'s Rule> {
         let exists = state.user_by_name(&self.user).is_some();
         let is_member = |role: &str| exists && role == self.user;
-        let request = Request::tcp(
-            self.address.to_canonical(),
-            self.tls,
-            &self.database,
-            &self.user,
-        )
-        .with_interfaces(interfaces)
-        .with_memberships(&is_member);
+        let address = self.address.to_canonical();
+        let request = Request::tcp(address, self.tls, &self.database, &self.user)
+            .with_interfaces(interfaces)
+            .with_memberships(&is_member);
         match state.hba().first_match(&request) {
             Decision::Matched(rule) => Some(rule),
             Decision::NoRule => None,

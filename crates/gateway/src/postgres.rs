@@ -33,7 +33,8 @@ pub(crate) enum BackendError {
     Unexpected(char),
     #[error(transparent)]
     Length(#[from] BadLength),
-    #[error("error {sqlstate}: {message}")]
+    // Quoted: a message may have a name of the client's choice in it.
+    #[error("error {sqlstate}: {message:?}")]
     Refused {
         sqlstate: &'static str,
         message: String,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -42,10 +42,16 @@ pub(crate) struct Shared {
     pub(crate) cancels: Arc<CancelKeys>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
+    closing: AtomicBool,
     state: watch::Receiver<Arc<State>>,
 }
 
 impl Shared {
+    /// Whether the gateway stops: no session may begin any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     /// The ledger's state now.
     pub(crate) fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
@@ -136,6 +142,7 @@ impl Gateway {
             cancels: Arc::default(),
             sessions: Arc::default(),
             metrics: Arc::default(),
+            closing: AtomicBool::new(false),
             identity,
             state,
             config,
@@ -163,6 +170,7 @@ impl Gateway {
         tasks.spawn(supervise(Arc::clone(shared)));
         tasks.spawn(sweep(Arc::clone(shared)));
         shutdown.await;
+        shared.closing.store(true, Ordering::Release);
         tasks.shutdown().await;
         for live in shared.sessions.all() {
             live.end(EndReason::Shutdown);

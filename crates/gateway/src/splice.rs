@@ -31,6 +31,9 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
+/// Reads from the client before PostgreSQL has its turn: a long upload must not hide its error.
+const READS_IN_TURN: usize = 16;
+
 /// Lends the thread's buffer for one poll.
 pub(crate) fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| use_it(scratch))
@@ -144,6 +147,10 @@ impl Splice {
             Poll::Ready(Ok(())) if self.up.state == UpState::Withheld => {
                 return Poll::Ready(Outcome::Idle);
             }
+            Poll::Ready(Ok(())) if self.up.state == UpState::Open => {
+                // Its turn is over before its bytes are.
+                context.waker().wake_by_ref();
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Outcome::Failed(error)),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
@@ -153,9 +160,9 @@ impl Splice {
         })
     }
 
-    /// Client to PostgreSQL; ready when nothing more will come.
+    /// Client to PostgreSQL; ready when nothing more will come, or its turn is over.
     fn poll_up(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
-        loop {
+        for _ in 0..READS_IN_TURN {
             if ready!(self.up.poll_flush(context, &mut self.server)).is_err() {
                 // It closed; what it said before that is still to be read.
                 self.up.unsent = Vec::new();
@@ -213,6 +220,7 @@ impl Splice {
                 }
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     /// PostgreSQL to client; ready when PostgreSQL has closed and the client has it all.

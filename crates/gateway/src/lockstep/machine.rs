@@ -134,6 +134,12 @@ impl Machine {
             && self.between_messages()
     }
 
+    /// Nothing will happen before the client says more.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Skipping | Phase::CopyIn(_))
+            && self.to_server.is_empty()
+    }
+
     /// A message of our own may go to the client now.
     pub(crate) fn between_messages(&self) -> bool {
         self.from_server.remaining == 0

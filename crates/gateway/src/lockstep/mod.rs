@@ -80,7 +80,8 @@ impl Lockstep {
             {
                 return Poll::Ready(Ok(Outcome::Closed));
             }
-            if self.client_closed && self.machine.is_idle() && self.from_client.is_empty() {
+            if self.client_closed && self.machine.waits_for_client() {
+                // A part of a message may be left; the rest of it will never come.
                 return Poll::Ready(Ok(Outcome::Closed));
             }
             let received = self.poll_receive(context)?;

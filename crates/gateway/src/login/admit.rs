@@ -7,6 +7,7 @@ use super::authenticate::Authenticated;
 use super::negotiate::Opened;
 use crate::cancel::Cancellable;
 use crate::metrics::Metrics;
+use crate::policy::EndReason;
 use crate::pool::PoolKey;
 use crate::postgres::{Backend, BackendError};
 use crate::refusal::Refusal;
@@ -57,7 +58,11 @@ pub(crate) async fn admit(
     // Entered first and looked at afterwards: a change of the ledger in between finds the session.
     let entry = shared.sessions.enter(terms, process);
     let live = entry.live();
-    if let Err(reason) = live.terms.check(&shared.state(), &shared.config.interfaces) {
+    let holds = match live.terms.check(&shared.state(), &shared.config.interfaces) {
+        Ok(()) if shared.is_closing() => Err(EndReason::Shutdown),
+        holds => holds,
+    };
+    if let Err(reason) = holds {
         return Err((Refusal::Ended(reason.message()), wire));
     }
     out.authenticated();

@@ -29,7 +29,8 @@ pub(crate) struct Opened {
 /// What a connection turned out to be.
 pub(crate) enum Opens {
     Session(Box<Opened>),
-    Cancel(CancelRequest),
+    /// The connection stays until the request is dealt with: its end tells the client so.
+    Cancel(CancelRequest, Box<Wire>),
 }
 
 /// How far the negotiation of encryption is. A client may ask for each kind once.
@@ -72,7 +73,9 @@ pub(crate) async fn negotiate(
             Err(refusal) => return Err((refusal, Some(wire))),
         };
         match (opening, &mut stage) {
-            (Opening::Cancel(request), _) => return Ok(Opens::Cancel(request)),
+            (Opening::Cancel(request), _) => {
+                return Ok(Opens::Cancel(request, Box::new(wire)));
+            }
             (Opening::Startup(startup), Stage::Plain { .. }) if encrypt_traffic => {
                 // The user's name is not looked at: plaintext tells nothing.
                 drop(startup);

@@ -240,23 +240,46 @@ fn a_login_does_not_slip_past_a_change() {
     client.say(&login_of("alice"));
     client.until('R');
     door.disable("alice");
-    let mut scram = postgres_protocol::authentication::sasl::ScramSha256::new(
-        b"pencil",
-        postgres_protocol::authentication::sasl::ChannelBinding::unsupported(),
-    );
-    let length = u32::try_from(scram.message().len()).unwrap();
-    let first = [
-        b"SCRAM-SHA-256\0".as_slice(),
-        &length.to_be_bytes(),
-        scram.message(),
-    ]
-    .concat();
-    client.say(&raw::message(b'p', &first));
-    let (_, challenge) = client.message();
-    scram.update(&challenge[4..]).unwrap();
-    client.say(&raw::message(b'p', scram.message()));
-    client.error();
+    let heard = client.scram_answer("pencil");
+    assert_eq!(heard.last().unwrap().0, 'E');
     assert!(client.is_closed());
+}
+
+/// PostgreSQL's error in the middle of an upload reaches a client that goes on sending.
+#[test]
+fn an_error_overtakes_an_upload() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    client.say(&query("create temp table t (x int)"));
+    client.until('Z');
+    client.say(&query("copy t from stdin"));
+    client.until('G');
+    client.say(&raw::message(b'd', b"not a number\n"));
+    let data = raw::message(b'd', &b"1\n".repeat(30_000));
+    for _ in 0..100 {
+        client.say(&data);
+    }
+    assert_eq!(client.error(), "22P02");
+    client.until('Z');
+    lives(&mut client);
+}
+
+#[test]
+fn no_session_begins_after_a_shutdown() {
+    let mut door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = raw::tls(door.address, &door.cluster_key(), false, true);
+    client.say(&login_of("alice"));
+    client.until('R');
+    door.stop();
+    palisade_testkit::poll("the end of the listener", SECOND * 3, || {
+        std::net::TcpStream::connect(door.address)
+            .is_err()
+            .then_some(())
+    })
+    .unwrap();
+    let heard = client.scram_answer("pencil");
+    assert_ne!(heard.last().unwrap().0, 'Z');
+    assert!(door.observer.sessions().is_empty());
 }
 
 #[test]

@@ -142,6 +142,13 @@ impl<S: Read + Write> Raw<S> {
             heard.extend(self.until('Z'));
             return heard;
         }
+        heard.extend(self.scram_answer(password));
+        heard
+    }
+
+    /// Answers an offer of SCRAM; gives all that the server says, up to "ready" or an error.
+    pub fn scram_answer(&mut self, password: &str) -> Vec<Message> {
+        let mut heard = Vec::new();
         let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         let length = i32::try_from(client.message().len()).unwrap();
         let first = [

@@ -209,3 +209,28 @@ fn a_restricted_connection_is_reused_too() {
     })
     .unwrap();
 }
+
+/// A client that goes away in the middle of a message leaves nothing behind.
+#[test]
+fn half_a_message_holds_no_session() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    for last in [
+        b"Q\0\0".to_vec(),
+        query("select 1")[..9].to_vec(),
+        message(b'P', b"\0select 1\0\0\0"),
+        query("copy (select 1) to stdout"),
+        query("selec"),
+        b"Q\0\0\0\x01".to_vec(),
+    ] {
+        let mut client = raw::tls(door.address, &door.cluster_key(), false, true);
+        client.scram(&login_of("alice"), "pencil");
+        client.say(&last);
+        drop(client);
+        palisade_testkit::poll("its end", std::time::Duration::from_secs(5), || {
+            let sql = "select count(*) from pg_stat_activity where usename = 'alice'";
+            let gone = door.postgres.psql(sql).unwrap() == "0";
+            (gone && door.observer.sessions().is_empty()).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{}: {error}", last.escape_ascii()));
+    }
+}
