@@ -177,6 +177,17 @@ fn another_verifier_is_as_strict() {
             offered.offer(&export);
         }
     }
+    // a5 01 SEQ 02 58 20 HASH ...: a long integer, keys out of order, a key twice.
+    let (number, name) = (7, golden()[7].0);
+    let payload = payload_of(&log[number]);
+    let (rest, signer) = (&payload[3..], signer_of(name));
+    for other in [
+        [&[0xa5, 0x01, 0x18, 0x07][..], rest].concat(),
+        [&[0xa5][..], &rest[..35], &[0x01, 0x07], &rest[35..]].concat(),
+        [&[0xa6, 0x01, 0x07, 0x01, 0x07][..], rest].concat(),
+    ] {
+        offered.offer(&[log[..number].concat(), sealed(&other, &signer)].concat());
+    }
     let all = offered.files.len();
     let accepted = offered.compare();
     assert!(accepted > all / 50, "{accepted} of {all}");
