@@ -13,7 +13,7 @@ mod common;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use common::{Cluster, OpenSession, fails, ok, palisade};
+use common::{Cluster, OpenSession, Process, fails, ok, palisade};
 use palisade_testkit::temp_dir;
 
 #[test]
@@ -216,4 +216,117 @@ fn stop_and_purge_are_gated() {
         let said = fails(&mut cluster.command(command));
         assert!(said.contains("is false in its configuration"), "{said}");
     }
+}
+
+/// The same two commands where the configuration allows them, by the environment.
+#[test]
+fn stop_and_purge_work_for_users_with_system_alone() {
+    let mut cluster = Cluster::up();
+    cluster.sql("admin", "CREATE TABLE t (n int)");
+    let operator = cluster.add_user("operator", "system,select");
+    let bystander = cluster.add_user("bystander", "select,drop");
+    cluster.stop();
+    let mut daemon = palisade();
+    daemon
+        .arg("daemon")
+        .env("PALISADE_NODE_DATA_DIRECTORY", cluster.dir())
+        .env(
+            "PALISADE_GATEWAY_LISTEN",
+            format!("127.0.0.1:{}", cluster.port),
+        )
+        .env("PALISADE_SECURITY_ENABLE_STOP", "true")
+        .env("PALISADE_SECURITY_ENABLE_PURGE_ALL", "true");
+    let daemon = Process::start(&mut daemon, &cluster.path("daemon.log"), "serving at");
+    let as_user = |credentials: &std::path::Path, args: &[&str]| {
+        let mut command = cluster.command(args);
+        command.env("PALISADE_CREDENTIALS", credentials);
+        command
+    };
+    let purge = ["purge-all", "--yes", "--yes"];
+    let said = fails(&mut as_user(&bystander, &purge));
+    assert!(said.contains("privilege system"), "{said}");
+    // "both asked twice": once is not enough, and nobody is asked without a terminal.
+    fails(&mut as_user(&operator, &["purge-all"]));
+    fails(&mut as_user(&operator, &["purge-all", "--yes"]));
+    assert_eq!(cluster.sql("operator", "SELECT count(*) FROM t"), "0");
+    ok(&mut as_user(&operator, &purge));
+    let gone = cluster.sql_fails("operator", "SELECT count(*) FROM t");
+    assert!(gone.contains("does not exist"), "{gone}");
+    ok(&mut as_user(&operator, &["node", "stop", "--yes", "--yes"]));
+    daemon.join();
+    let said = fails(&mut cluster.command(&["status"]));
+    assert!(said.contains("no daemon answers"), "{said}");
+}
+
+/// "`palisade explain login --user U --database D --address A [--tls]` names the rule that would
+/// match and the method."
+#[test]
+fn explain_names_the_rule_and_the_method() {
+    let cluster = Cluster::up();
+    cluster.add_user("alice", "select");
+    let rules = cluster.path("rules");
+    std::fs::write(
+        &rules,
+        "hostssl all alice 10.0.0.0/8 scram-sha-256\nhostssl all all all auto\n",
+    )
+    .unwrap();
+    cluster.run(&["hba", "set", rules.to_str().unwrap()]);
+    let explain = |address: &str, tls: &[&str]| {
+        let mut command = cluster.command(&["explain", "login", "--user", "alice"]);
+        command
+            .args(["--database", "main", "--address", address])
+            .args(tls);
+        common::said(&command.output().unwrap())
+    };
+    let said = explain("10.1.2.3", &["--tls"]);
+    assert!(
+        said.contains("scram-sha-256") && said.contains("line 1"),
+        "{said}"
+    );
+    let said = explain("192.0.2.1", &["--tls"]);
+    assert!(said.contains("auto") && said.contains("line 2"), "{said}");
+}
+
+/// "users.cfg changes, hba changes, certificate changes and ledger changes take effect without a
+/// restart."
+#[test]
+fn a_certificate_put_in_place_by_hand_is_shown_and_a_bad_one_refused() {
+    let cluster = Cluster::up();
+    let certificate = cluster.dir().join("server.crt");
+    let before = served(&cluster);
+    let good = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, "not a certificate").unwrap();
+    let found = palisade_testkit::poll("the problem", Duration::from_secs(20), || {
+        let status = cluster.command(&["status"]).output().unwrap();
+        (!status.status.success()).then(|| common::said(&status))
+    });
+    assert!(found.unwrap().contains("server.crt"));
+    assert_eq!(served(&cluster), before, "the old one is kept");
+    std::fs::write(&certificate, good).unwrap();
+    let well = palisade_testkit::poll("health", Duration::from_secs(20), || {
+        let status = cluster.command(&["status"]).output().unwrap();
+        status.status.success().then_some(())
+    });
+    assert!(well.is_ok());
+    // Without the key beside it, the node makes a pair of its own.
+    std::fs::remove_file(&certificate).unwrap();
+    let renewed = palisade_testkit::poll("another certificate", Duration::from_secs(20), || {
+        (served(&cluster) != before).then_some(())
+    });
+    assert!(renewed.is_ok());
+    assert_eq!(cluster.sql("admin", "SELECT 1"), "1");
+}
+
+/// The certificate that the gateway shows, by openssl.
+fn served(cluster: &Cluster) -> String {
+    let address = format!("127.0.0.1:{}", cluster.port);
+    let mut command = std::process::Command::new("openssl");
+    command
+        .args(["s_client", "-starttls", "postgres", "-connect", &address])
+        .stdin(std::process::Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let begin = text.find("-----BEGIN").unwrap_or_default();
+    let end = text.find("-----END").unwrap_or_default();
+    text[begin..end].to_owned()
 }

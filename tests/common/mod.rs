@@ -123,6 +123,12 @@ impl Process {
         self.interrupt();
     }
 
+    /// Waits until it ends by itself.
+    pub fn join(mut self) {
+        let ended = palisade_testkit::poll("its end", PATIENCE, || self.child.try_wait().unwrap());
+        assert!(ended.unwrap().success(), "{}", self.log());
+    }
+
     fn interrupt(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             let pid = i32::try_from(self.child.id()).unwrap();
