@@ -22,7 +22,9 @@ fn users(cluster: &Cluster) -> serde_json::Value {
 }
 
 /// Answers questions at a terminal; gives what was shown and the exit status.
-fn at_a_terminal(command: std::process::Command, answers: &[(&str, &str)]) -> (String, i32) {
+fn at_a_terminal(mut command: std::process::Command, answers: &[(&str, &str)]) -> (String, i32) {
+    // The terminal, not the nothing that a test's command reads from.
+    command.stdin(Stdio::inherit());
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(std::time::Duration::from_mins(1)));
     let mut shown = String::new();

@@ -70,10 +70,17 @@ fn up_says_in_one_line_what_is_wrong_and_what_to_do() {
     );
 
     let mut command = palisade();
-    command.env("PALISADE_POSTGRES_BIN_DIRECTORY", temp.path());
-    command.arg("daemon");
+    command
+        .env("PALISADE_POSTGRES_BIN_DIRECTORY", temp.path())
+        .arg("up")
+        .arg("--dir")
+        .arg(temp.path().join("missing"))
+        .args(["--listen", "127.0.0.1:0"]);
     let said = fails(&mut command);
-    assert!(said.contains("error"), "{said}");
+    assert!(
+        said.contains("PostgreSQL") && said.contains("install"),
+        "{said}"
+    );
 }
 
 /// "Disable a user: the open sessions end (57P01) and no login passes, within one second, measured."
@@ -329,4 +336,34 @@ fn served(cluster: &Cluster) -> String {
     let begin = text.find("-----BEGIN").unwrap_or_default();
     let end = text.find("-----END").unwrap_or_default();
     text[begin..end].to_owned()
+}
+
+/// "a full disk [...]: one clear line and what to do". The disk is a small file system in memory.
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let temp = temp_dir().unwrap();
+    let disk = temp.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mut mount = std::process::Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=24m,mode=755", "palisade-test"])
+        .arg(&disk);
+    if !mount.output().unwrap().status.success() {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let up = || {
+        let mut command = palisade();
+        command.arg("up").arg("--dir").arg(disk.join("cluster"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        fails(&mut command)
+    };
+    let (first, second) = (up(), up());
+    ok(std::process::Command::new("umount").arg("-l").arg(&disk));
+    for said in [first, second] {
+        assert!(
+            said.contains("full") || said.contains("No space left"),
+            "{said}"
+        );
+    }
 }

@@ -174,7 +174,11 @@ pub(super) fn agent(config: &Config, layout: &Layout, state: &State) -> palisade
     agent.os_user.clone_from(&config.postgres.os_user);
     agent.programs.clone_from(&config.postgres.bin_directory);
     // Sessions, idle backends, and what Palisade and PostgreSQL themselves need.
-    let connections = config.gateway.limits.sessions.saturating_add(SPARE_CONNECTIONS);
+    let connections = config
+        .gateway
+        .limits
+        .sessions
+        .saturating_add(SPARE_CONNECTIONS);
     let mut settings = config.postgres.settings.clone();
     settings
         .entry("max_connections".to_owned())

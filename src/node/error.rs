@@ -15,6 +15,9 @@ use palisade_gateway::IdentityError;
 /// Why a node does not start or stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
+    /// The environment.
+    #[error(transparent)]
+    Config(#[from] palisade_daemon::config::ConfigError),
     /// A file of the node.
     #[error(transparent)]
     File(#[from] FileError),
@@ -128,7 +131,8 @@ impl NodeError {
             Self::UserList(UserListError::File(_)) => {
                 Some("check the path in security.user_list and the file's permissions".to_owned())
             }
-            Self::File(_)
+            Self::Config(_)
+            | Self::File(_)
             | Self::Pki(_)
             | Self::Store(_)
             | Self::Ledger(_)

@@ -87,7 +87,8 @@ pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let files = Files::new(&dir);
     let steps = Steps::new();
-    let mut config = Config::default();
+    // The environment is laid over the defaults, and the command line over both.
+    let mut config = Config::load(None, std::env::vars_os())?;
     config.node.data_directory.clone_from(&dir);
     config.gateway.listen.clone_from(&args.listen);
     config.postgres.database.clone_from(&args.database);
