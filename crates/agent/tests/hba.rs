@@ -1,4 +1,4 @@
-//! "pg_hba.conf and pg_ident.conf are generated, tried (`pg_hba_file_rules`) and only then put in place; the
+//! "`pg_hba.conf` and `pg_ident.conf` are generated, tried (`pg_hba_file_rules`) and only then put in place; the
 //! old ones are kept; a reload that fails goes back." And who may come straight to PostgreSQL's port.
 #![allow(
     clippy::unwrap_used,

@@ -72,13 +72,13 @@ const fn op(flag: Privileges, object: &'static str, sql: &'static str) -> Operat
 
 /// The users of the matrix, in chain notation, and their names.
 pub fn users() -> (String, Vec<String>) {
-    let mut steps = "+root* - +onlooker".to_owned();
+    let mut steps = vec!["+root*".to_owned(), "+onlooker".to_owned()];
     let mut names = Vec::new();
     let every = Privileges::ALL | Privileges::DENIED;
     for flag in every.iter() {
         for (kind, flags) in [("only", flag), ("but", Privileges::ALL.without(flag))] {
             let name = format!("{kind}_{flag}");
-            steps.push_str(&format!(" - +{name}:{flags}"));
+            steps.push(format!("+{name}:{flags}"));
             names.push(name);
         }
         if !Privileges::ON_OBJECTS.contains(flag) {
@@ -101,11 +101,12 @@ pub fn users() -> (String, Vec<String>) {
             } else {
                 format!(":{default}")
             };
-            steps.push_str(&format!(" - +{name}{default} - [{name} {object}]={acl}"));
+            steps.push(format!("+{name}{default}"));
+            steps.push(format!("[{name} {object}]={acl}"));
             names.push(name);
         }
     }
-    (steps, names)
+    (steps.join(" - "), names)
 }
 
 /// What the operations work on, as the Palisade superuser makes it.
@@ -153,9 +154,10 @@ async fn attempt(session: &Session, sql: &str, in_transaction: bool) -> bool {
     if in_transaction {
         session.ok("begin").await;
     }
-    let outcome = match sql.starts_with("copy") {
-        true => copy(session, sql).await,
-        false => session.run(sql).await.map(drop),
+    let outcome = if sql.starts_with("copy") {
+        copy(session, sql).await
+    } else {
+        session.run(sql).await.map(drop)
     };
     if in_transaction {
         session.ok("rollback").await;
