@@ -73,7 +73,7 @@ impl ClusterArgs {
 
 /// Reads a public key's file.
 fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
-    let text = files::read_text(path, files::MAX_KEY_BYTES).map_err(|error| {
+    let text = files::read_trusted(path, files::MAX_KEY_BYTES).map_err(|error| {
         error.hint("name the cluster's public key with --cluster-public-key-file FILE")
     })?;
     text.parse().map_err(|error| {

@@ -139,19 +139,45 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<Zeroizing<String>, Cl
 
 /// Reads a file with a secret, if its owner alone may read it; `-` is standard input.
 pub(crate) fn read_secret(path: &Path, limit: u64) -> Result<Zeroizing<String>, CliError> {
+    let refused = "others may read or change";
+    read_if(path, limit, 0o077, refused, "holds a secret", "chmod 600")
+}
+
+/// Reads a file on which trust rests, if not everybody may change it; `-` is standard input.
+pub(crate) fn read_trusted(path: &Path, limit: u64) -> Result<Zeroizing<String>, CliError> {
+    let refused = "anybody may change";
+    read_if(
+        path,
+        limit,
+        0o002,
+        refused,
+        "says whom to trust",
+        "chmod o-w",
+    )
+}
+
+/// Reads a text, if its mode has none of the bits that are `refused`.
+fn read_if(
+    path: &Path,
+    limit: u64,
+    refused: u32,
+    trouble: &str,
+    what: &str,
+    remedy: &str,
+) -> Result<Zeroizing<String>, CliError> {
     if is_dash(path) {
         return read_text(path, limit);
     }
     let (file, metadata) = open(path)?;
     // A pipe has a mode, but nobody else can open it twice.
-    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+    if metadata.is_file() && metadata.mode() & refused != 0 {
         return Err(CliError::file(format!(
-            "others may read or change {} (mode {:04o}), which holds a secret",
+            "{trouble} {} (mode {:04o}), which {what}",
             path.display(),
             metadata.mode() & 0o7777
         ))
         .hint(format!(
-            "chmod 600 {}",
+            "{remedy} {}",
             shell_quote(&path.display().to_string())
         )));
     }
@@ -354,4 +380,88 @@ pub(crate) fn shell_quote(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(dir: &Path, name: &str, force: bool) -> Staged {
+        stage(&dir.join(name), b"new", Audience::Owner, force).unwrap()
+    }
+
+    fn read(dir: &Path, name: &str) -> Option<String> {
+        fs::read_to_string(dir.join(name)).ok()
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced_and_the_others_are_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("old"), "old").unwrap();
+        let files = vec![
+            staged(dir, "first", false),
+            staged(dir, "old", true),
+            staged(dir, "last", false),
+        ];
+        fs::write(dir.join("last"), "another's").unwrap();
+        assert!(place_all(files).is_err());
+        assert_eq!(read(dir, "first"), None);
+        assert_eq!(read(dir, "old").as_deref(), Some("old"));
+        assert_eq!(read(dir, "last").as_deref(), Some("another's"));
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_leaves_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("key"), "old secret").unwrap();
+        place_all(vec![staged(dir, "key", true)]).unwrap();
+        assert_eq!(read(dir, "key").as_deref(), Some("new"));
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_that_appears_meanwhile_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("victim"), "precious").unwrap();
+        let key = staged(dir, "key", false);
+        std::os::unix::fs::symlink("victim", dir.join("key")).unwrap();
+        assert!(place_all(vec![key]).is_err());
+        assert_eq!(read(dir, "victim").as_deref(), Some("precious"));
+    }
+
+    #[test]
+    fn what_is_never_placed_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(staged(dir.path(), "key", false));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_endless_file_is_not_read_to_its_end() {
+        let error = read_text(Path::new("/dev/zero"), MAX_KEY_BYTES).unwrap_err();
+        assert!(error.to_string().contains("longer than"), "{error}");
+    }
+
+    #[test]
+    fn a_root_of_trust_that_anybody_may_change_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "P").unwrap();
+        for (mode, fine) in [(0o644, true), (0o664, true), (0o666, false), (0o602, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read_trusted(&path, MAX_KEY_BYTES).is_ok(), fine, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(shell_quote("/a/b.key"), "/a/b.key");
+        assert_eq!(shell_quote("a b"), "'a b'");
+        assert_eq!(shell_quote("it's"), "'it'\\''s'");
+        assert_eq!(shell_quote(""), "''");
+    }
 }

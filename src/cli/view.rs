@@ -166,7 +166,9 @@ impl View {
             let verified = verify(&self.state, &bytes)?;
             match self.link.wait(self.link.client.append(bytes)) {
                 Ok(head) => return self.accept(&verified, &head),
-                Err(ClientError::Refused(failure)) if failure.stale => self.catch_up()?,
+                Err(ClientError::Refused(failure)) if failure.stale => {
+                    self.catch_up(&mut |_| Ok(()))?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -184,8 +186,12 @@ impl View {
             });
         }
         // Somebody may have appended right behind it: then the ledger holds our entry, too.
-        self.catch_up()?;
-        if self.state.head().seq >= own.seq && head.seq > own.seq {
+        let mut held = false;
+        self.catch_up(&mut |entry| {
+            held |= entry.head() == own;
+            Ok(())
+        })?;
+        if held {
             return Ok(());
         }
         Err(CliError::no(
@@ -195,12 +201,15 @@ impl View {
     }
 
     /// Reads what was appended since.
-    fn catch_up(&mut self) -> Result<(), CliError> {
+    fn catch_up(
+        &mut self,
+        each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         let mut chain = Chain {
             key: *self.state.cluster_key(),
             state: Some(self.state.clone()),
         };
-        follow(&self.link, &mut chain, &mut |_| Ok(()))?;
+        follow(&self.link, &mut chain, each)?;
         self.state = chain.finish()?;
         Ok(())
     }
@@ -285,3 +294,6 @@ impl Chain {
             .ok_or_else(|| CliError::no("the ledger is empty: it has no first entry"))
     }
 }
+
+#[cfg(test)]
+mod tests;
