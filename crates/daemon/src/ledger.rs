@@ -18,10 +18,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::store::{Store, StoreError};
 use crate::system;
 
-/// How far an author's clock may be ahead of ours, in milliseconds. What is further ahead would keep
-/// every later entry from carrying a true time.
-const MAX_AHEAD: u64 = 5 * 60 * 1000;
-
 /// Appends that may wait; a caller beyond waits itself.
 const QUEUE: usize = 1024;
 
@@ -218,8 +214,8 @@ impl Writer {
 
 fn admit(state: &mut State, bytes: &[u8], now: Millis) -> Result<Verified, AppendError> {
     let verified = verify(state, bytes)?;
-    let time = verified.entry().time;
-    if time.0 > now.0.saturating_add(MAX_AHEAD) {
+    if verified.is_ahead_of(now) {
+        let time = verified.entry().time;
         return Err(AppendError::Ahead { time, now });
     }
     state

@@ -84,6 +84,11 @@ impl UserList {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            refused: list
+                .conflicts(&state)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             ..Reading::default()
         };
         for user in list.news(&state) {

@@ -7,8 +7,10 @@
 //!   own public key or password                 that user
 //!   set, unset an object's ACL                 set_acl (on that object)
 //!   hba rules, settings, issuing CAs,          system
-//!   revocation
+//!   revocation                               (rules with `trust`: only a superuser)
 //! ```
+
+use palisade_hba::{Method, Rules};
 
 use crate::change::{Change, NewUser};
 use crate::entry::Author;
@@ -107,18 +109,28 @@ pub(crate) fn check(state: &State, author: Author, change: &Change) -> Result<()
         Change::UserDisabled { uid, .. } | Change::UserRemove { uid } => {
             within(user, &standing(state, *uid))
         }
+        Change::HbaSet { text } => without_trust(user, text),
         Change::Genesis { .. }
         | Change::UserKey { .. }
         | Change::UserPassword { .. }
         | Change::AclSet { .. }
         | Change::AclUnset { .. }
-        | Change::HbaSet { .. }
         | Change::SettingSet { .. }
         | Change::IssuingCaAdd { .. }
         | Change::IssuingCaRemove { .. }
         | Change::CertificateRevoke { .. }
         | Change::UserImport { .. } => Ok(()),
     }
+}
+
+/// A rule with `trust` would let its author in as anybody, a superuser included: only a superuser
+/// may write one. A text that can't be read is refused later, for everybody.
+fn without_trust(author: &User, text: &str) -> Result<(), Refusal> {
+    let trusts = |rules: &Rules| rules.iter().any(|rule| rule.method == Method::Trust);
+    if Rules::parse(text).is_ok_and(|rules| trusts(&rules)) {
+        return Err(Refusal::Trust(author.name.clone()));
+    }
+    Ok(())
 }
 
 /// How much a user is or would be allowed.

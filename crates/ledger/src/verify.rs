@@ -116,6 +116,11 @@ pub enum Refusal {
     /// Superusers are managed by superusers.
     #[error("user {0} may not manage a superuser: only a superuser may")]
     SuperuserNeeded(UserName),
+    /// `trust` lets anybody in as anybody.
+    #[error(
+        "user {0} may not set rules with the method trust, by which anybody logs in as anybody: only a superuser may"
+    )]
+    Trust(UserName),
     /// It would lock everybody out.
     #[error("refused: {0}")]
     Guard(Guard),

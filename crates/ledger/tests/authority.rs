@@ -504,3 +504,19 @@ fn a_right_counts_from_the_entry_behind_the_one_that_gives_it() {
     world.does("root", set(AUTHOR, None, Some(Privileges::NONE)));
     assert!(world.tries("author", change()).is_err());
 }
+
+/// A holder of `system` who writes a `trust` rule would log in as the superuser by it.
+#[test]
+fn only_a_superuser_writes_a_rule_that_trusts() {
+    let rules = |method: &str| Change::HbaSet {
+        text: format!("hostssl all all 10.0.0.0/8 {method}\nhostssl all all all auto\n"),
+    };
+    let world = world_with(author(Privileges::ALL));
+    assert!(world.tries("author", rules("key")).is_ok());
+    assert!(matches!(
+        world.tries("author", rules("trust")),
+        Err(Refusal::Trust(_))
+    ));
+    let world = world_with(superuser(AUTHOR, "author"));
+    assert!(world.tries("author", rules("trust")).is_ok());
+}
