@@ -132,7 +132,7 @@ fn rules_leave_some_superuser_a_way_in() {
         "hostssl all target all key",
         "hostssl all root all reject\nhostssl all all all key",
         "hostssl other all all key",
-        "local all all trust",
+        "local all all scram-sha-256",
         "hostssl replication all all key",
         "hostssl all root 0.0.0.0/0 reject\nhostssl all root ::/0 reject\nhostssl all all all key",
         PASSWORD_ONLY,
