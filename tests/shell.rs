@@ -3,11 +3,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "tests"
 )]
 
 use expectrl::session::OsSession;
-use expectrl::{Any, Eof, Expect};
+use expectrl::{Eof, Expect};
 use palisade_keys::{Credentials, SecretKey};
 use palisade_link::x509::{IssuingCa, Request};
 use palisade_testkit::{Postgres, TempDir, poll};
@@ -99,45 +100,63 @@ impl Server {
         let mut session = OsSession::spawn(command).unwrap();
         session.set_expect_timeout(Some(PATIENCE));
         session.get_process_mut().set_window_size(100, 30).unwrap();
-        Terminal(session)
+        Terminal {
+            session,
+            shown: String::new(),
+            answered: 0,
+            asked: 0,
+        }
     }
 }
 
-struct Terminal(OsSession);
+/// A person's side of a terminal.
+struct Terminal {
+    session: OsSession,
+    /// Shown and not yet looked at.
+    shown: String,
+    /// How many questions for the cursor's place are answered.
+    answered: usize,
+    asked: usize,
+}
 
 impl Terminal {
     /// Types a text and the Enter key.
     fn enter(&mut self, text: &str) {
-        self.0.send(format!("{text}\r")).unwrap();
+        self.press(&format!("{text}\r"));
     }
 
     fn press(&mut self, key: &str) {
-        self.0.send(key).unwrap();
+        self.session.send(key).unwrap();
     }
 
     /// Waits until this is shown; answers on the way when the editor asks where the cursor is.
     fn shows(&mut self, text: &str) {
-        loop {
-            let either = Any::boxed(vec![Box::new(CURSOR_QUERY), Box::new(text.to_owned())]);
-            match self.0.expect(either) {
-                Ok(found) if found.get(0) == Some(CURSOR_QUERY.as_bytes()) => {
-                    self.0.send("\x1b[1;1R").unwrap();
-                }
-                Ok(_) => return,
-                Err(error) => {
-                    let rest = self.0.check(expectrl::Regex("(?s).+"));
-                    let rest = rest.map(|found| found.as_bytes().escape_ascii().to_string());
-                    panic!(
-                        "{text:?} is not shown: {error}
-{rest:?}"
-                    );
-                }
-            }
+        let found = poll(text, PATIENCE, || {
+            self.read();
+            self.shown.find(text)
+        });
+        match found {
+            Ok(at) => drop(self.shown.drain(..at + text.len())),
+            Err(error) => panic!("{error}\n{}", self.shown.escape_debug()),
         }
     }
 
+    fn read(&mut self) {
+        let mut part = [0; 4096];
+        while let Ok(length @ 1..) = self.session.try_read(&mut part) {
+            let part = String::from_utf8_lossy(&part[..length]).into_owned();
+            self.asked += part.matches(CURSOR_QUERY).count();
+            self.shown.push_str(&part);
+        }
+        while self.answered < self.asked {
+            self.answered += 1;
+            self.press("\x1b[1;1R");
+        }
+    }
+
+    /// Waits for the program's end.
     fn ends(mut self) {
-        self.0.expect(Eof).unwrap();
+        self.session.expect(Eof).unwrap();
     }
 }
 
@@ -243,7 +262,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     command.args([
         "--format=csv",
         "-c",
-        "select * from generate_series(1, 10000000)",
+        "select * from generate_series(1, 300000)",
     ]);
     let mut child = command
         .stdin(Stdio::null())

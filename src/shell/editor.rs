@@ -150,6 +150,12 @@ fn line_editor(catalog: SharedCatalog, raw: Arc<AtomicBool>) -> Reedline {
         KeyCode::BackTab,
         ReedlineEvent::MenuPrevious,
     );
+    // What is typed while a statement runs comes with the line ends of a cooked terminal.
+    keys.add_binding(
+        KeyModifiers::CONTROL,
+        KeyCode::Char('j'),
+        ReedlineEvent::Enter,
+    );
     let editor = Reedline::create()
         .with_completer(Box::new(SqlCompleter(catalog)))
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(
