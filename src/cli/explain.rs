@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use palisade_gateway::{Attempt, Explanation, Verdict, explain};
+use palisade_hba::{Address, Rule};
 use serde::Serialize;
 
 use super::common::ClusterArgs;
@@ -96,6 +97,12 @@ fn login(args: &LoginArgs) -> Outcome {
         method,
         verdict,
     } = explain(state, &[], !args.plaintext_allowed, &attempt);
+    let own = |rule: &Rule| matches!(rule.address(), Some(Address::SameHost | Address::SameNet));
+    if state.hba().iter().any(own) {
+        out::note(
+            "note: the node's own addresses are not known here: rules for samehost and samenet are passed over",
+        );
+    }
     let lets_in = matches!(verdict, Verdict::Asked { .. });
     let method = method.map(palisade_hba::Method::name);
     if args.json {

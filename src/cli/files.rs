@@ -93,7 +93,10 @@ pub(crate) fn bounded(
     limit: u64,
     path: &Path,
 ) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let mut bytes = Zeroizing::new(Vec::new());
+    // A buffer that grows leaves copies behind: for a secret it is large enough from the start.
+    let room = if limit <= MAX_KEY_BYTES { limit } else { 0 };
+    let room = usize::try_from(room).unwrap_or(0).saturating_add(64);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     from.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|error| cannot("read", path, &error))?;

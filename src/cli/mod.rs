@@ -56,6 +56,7 @@ pub(crate) struct Cli {
 enum Command {
     Up(up::UpArgs),
     Daemon(serve::DaemonArgs),
+    /// Talk SQL to a cluster
     Shell(shell::ShellArgs),
     Status(node::StatusArgs),
     User(user::UserArgs),

@@ -186,12 +186,12 @@ impl View {
             });
         }
         // Somebody may have appended right behind it: then the ledger holds our entry, too.
-        let mut held = false;
+        let mut found = false;
         self.catch_up(&mut |entry| {
-            held |= entry.head() == own;
+            found |= entry.head() == own;
             Ok(())
         })?;
-        if held {
+        if found {
             return Ok(());
         }
         Err(CliError::no(

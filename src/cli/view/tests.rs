@@ -153,6 +153,7 @@ fn root() -> Signer {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the form that `append` asks for")]
 fn next_user(state: &State) -> Result<Change, CliError> {
     let next = state.next_uid().unwrap();
     Ok(user(next.get(), &format!("user{next}"), &key(9), false))
