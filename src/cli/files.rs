@@ -51,13 +51,16 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> CliError {
     let failure = CliError::file(format!("can't {verb} {}", path.display())).because(error);
     match error.kind() {
         io::ErrorKind::NotFound => match directory_of(path) {
-            dir if verb == "write" && !dir.exists() => {
-                failure.hint(format!("make the directory {} first", dir.display()))
-            }
+            dir if verb == "write" && !dir.exists() => failure.hint(make_directory(dir)),
             _ => failure,
         },
         _ => failure,
     }
+}
+
+/// The command that makes a directory, as a hint.
+pub(crate) fn make_directory(directory: &Path) -> String {
+    format!("mkdir -p {}", shell_quote(&directory.display().to_string()))
 }
 
 /// The directory that a file lies in.

@@ -127,13 +127,13 @@ fn replay(
 
 /// An entry as `log` shows it.
 #[derive(Serialize)]
-struct Shown {
+struct Shown<'a> {
     seq: u64,
     time: String,
     author: String,
     author_uid: Option<Uid>,
     hash: Hash,
-    change: Value,
+    change: &'a Change,
 }
 
 /// Names by uid, as the entries so far tell them: an entry names its author by number.
@@ -163,11 +163,9 @@ impl Names {
     }
 }
 
-fn shown(names: &Names, verified: &Verified) -> Result<Shown, CliError> {
+fn shown<'a>(names: &Names, verified: &'a Verified) -> Shown<'a> {
     let entry: &Entry = verified.entry();
-    let change = serde_json::to_value(&entry.change)
-        .map_err(|error| CliError::no("can't show this change").because(&error))?;
-    Ok(Shown {
+    Shown {
         seq: entry.seq,
         time: entry.time.to_string(),
         author: names.author(entry.author),
@@ -176,8 +174,8 @@ fn shown(names: &Names, verified: &Verified) -> Result<Shown, CliError> {
             Author::User(uid) => Some(uid),
         },
         hash: verified.head().hash,
-        change,
-    })
+        change: &entry.change,
+    }
 }
 
 fn log(args: &LogArgs) -> Outcome {
@@ -188,15 +186,17 @@ fn log(args: &LogArgs) -> Outcome {
         if verified.entry().seq < args.from {
             return Ok(());
         }
-        let entry = shown(&names, verified)?;
+        let entry = shown(&names, verified);
         if args.json {
             return out::json_line(&entry);
         }
+        let change = serde_json::to_value(entry.change)
+            .map_err(|error| CliError::no("can't show this change").because(&error))?;
         rows.push(vec![
             entry.seq.to_string(),
             entry.time,
             entry.author,
-            summary(&names, &entry.change),
+            summary(&names, &change),
         ]);
         Ok(())
     })?;

@@ -153,15 +153,13 @@ fn follow(path: &Path) -> Result<PathBuf, CliError> {
 
 /// A lock on a directory: unlike one on the file, it outlives the file's replacement.
 fn lock(directory: &Path) -> Result<File, CliError> {
-    let fail = |error: io::Error| {
-        let failure = CliError::file(format!("can't lock the directory {}", directory.display()));
-        let missing = error.kind() == io::ErrorKind::NotFound;
-        let failure = failure.because(&error);
-        if missing {
-            failure.hint("make it first")
-        } else {
-            failure
+    let fail = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            CliError::file(format!("there is no directory {}", directory.display()))
+                .hint(files::make_directory(directory))
         }
+        _ => CliError::file(format!("can't lock the directory {}", directory.display()))
+            .because(&error),
     };
     let file = File::open(directory).map_err(fail)?;
     let tries = LOCK_SECONDS * 1000 / 20;
