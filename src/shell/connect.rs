@@ -222,6 +222,7 @@ impl Endpoint {
             "57P03" => "the server is starting or stopping: try again in a moment",
             _ => "the server's log says more",
         };
+        let hint = error.hint.as_deref().map_or(hint.to_owned(), printable);
         ConnectError::other(printable(&error.message), hint)
     }
 

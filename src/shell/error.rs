@@ -12,7 +12,8 @@ pub(super) struct ServerError {
     pub(super) code: String,
     pub(super) message: String,
     detail: Option<String>,
-    hint: Option<String>,
+    /// What the server advises.
+    pub(super) hint: Option<String>,
     context: Option<String>,
     /// In characters, from 1, in the statement as it was sent.
     position: Option<usize>,

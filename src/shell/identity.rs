@@ -1,5 +1,6 @@
 //! From the two key files to a TLS configuration: what the server must prove, and who we are.
 
+use super::error::plain;
 use palisade_keys::{Credentials, PublicKey};
 use palisade_link::{tls, x509};
 use std::io;
@@ -16,7 +17,7 @@ const LIFETIME: Duration = Duration::days(1);
 /// A file that can't be used, or no configuration to be made of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IdentityError {
-    #[error("can't read {what} from \"{}\": {source}", path.display())]
+    #[error("can't read {what} from \"{}\": {}", path.display(), plain(source))]
     Read {
         what: &'static str,
         path: PathBuf,
