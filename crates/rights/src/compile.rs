@@ -44,6 +44,18 @@ const DATA: [(Privileges, &str); 4] = [
     (Privileges::UPDATE, "palisade_update"),
     (Privileges::DELETE, "palisade_delete"),
 ];
+/// From this many users on (by the greatest uid) the groups of the default privileges have subgroups, by
+/// the last two octal digits of the uid. To take a flag on one object from one user, all the others must
+/// be given it: with subgroups that takes 7 + 7 names and those of his own subgroup, not everyone's.
+const MANY_USERS: u32 = 64;
+/// The groups that have subgroups.
+const DIVIDED: [&str; 5] = [
+    USAGE,
+    "palisade_select",
+    "palisade_insert",
+    "palisade_update",
+    "palisade_delete",
+];
 /// The flags that need ownership in PostgreSQL.
 const DEFINES: [Privileges; 5] = [
     Privileges::INDEX,
@@ -66,6 +78,9 @@ pub enum Scope {
         schemas: BTreeSet<u32>,
         /// The relations, by object id.
         relations: BTreeSet<u32>,
+        /// Some user's default privileges changed, so that he may come to or leave the groups of any object
+        /// that has an ACL.
+        defaults: bool,
     },
 }
 
@@ -96,6 +111,10 @@ impl Scope {
     pub fn between(old: &State, new: &State, catalog: &Catalog) -> Self {
         let mut users = BTreeSet::new();
         let mut names: BTreeSet<&ObjectName> = BTreeSet::new();
+        let mut defaults = false;
+        if are_many(old) != are_many(new) {
+            return Self::All;
+        }
         let ids = |state: &State| state.users().map(|user| user.uid).collect::<BTreeSet<_>>();
         for uid in ids(old).union(&ids(new)) {
             let (before, after) = (old.user(*uid), new.user(*uid));
@@ -106,6 +125,7 @@ impl Scope {
             let rights = |user: Option<&User>| user.map(User::privileges);
             if rights(before) != rights(after) || before.map(|u| &u.name) != after.map(|u| &u.name)
             {
+                defaults = true;
                 // His exceptions change their meaning with his defaults.
                 for state in [old, new] {
                     let has = state.acls().iter().filter(|(_, acl)| acl.contains_key(uid));
@@ -143,19 +163,26 @@ impl Scope {
             users,
             schemas,
             relations,
+            defaults,
         }
     }
+}
+
+/// Whether the groups have subgroups.
+fn are_many(state: &State) -> bool {
+    let greatest = state.users().last();
+    greatest.is_some_and(|user| user.uid.get() > MANY_USERS)
+}
+
+/// The octal digits by which a user's subgroups are found.
+fn digits(uid: Uid) -> (u32, u32) {
+    (uid.get() & 7, (uid.get() >> 3) & 7)
 }
 
 /// The picture that the state wants.
 #[must_use]
 pub fn desired(state: &State, catalog: &Catalog, scope: &Scope) -> Picture {
-    let mut compiler = Compiler {
-        state,
-        catalog,
-        scope,
-        picture: Picture::default(),
-    };
+    let mut compiler = Compiler::new(state, catalog, scope);
     compiler.groups();
     for user in state.users().filter(|user| scope.has_user(user.uid)) {
         compiler.user(user);
@@ -165,8 +192,10 @@ pub fn desired(state: &State, catalog: &Catalog, scope: &Scope) -> Picture {
     for (oid, schema) in catalog.schemas() {
         compiler.schema(oid, &schema.name);
     }
-    for (oid, relation) in catalog.relations() {
-        compiler.relation(oid, relation);
+    for oid in compiler.concerned() {
+        if let Some(relation) = catalog.relation(oid) {
+            compiler.relation(oid, relation);
+        }
     }
     compiler.picture
 }
@@ -185,6 +214,10 @@ struct Compiler<'a> {
     state: &'a State,
     catalog: &'a Catalog,
     scope: &'a Scope,
+    /// Each user's privileges by any ACL together.
+    anywhere: BTreeMap<Uid, Privileges>,
+    /// The users by the subgroup that they are in; all in one if there are no subgroups.
+    leaves: BTreeMap<(u32, u32), Vec<&'a User>>,
     picture: Picture,
 }
 
@@ -196,7 +229,62 @@ struct Audience {
     taken: BTreeSet<Uid>,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(state: &'a State, catalog: &'a Catalog, scope: &'a Scope) -> Self {
+        let mut anywhere: BTreeMap<Uid, Privileges> = BTreeMap::new();
+        for (uid, privileges) in state.acls().values().flatten() {
+            let held = anywhere.entry(*uid).or_default();
+            *held = *held | privileges.in_force();
+        }
+        let many = are_many(state);
+        let mut leaves: BTreeMap<(u32, u32), Vec<&User>> = BTreeMap::new();
+        for user in state.users() {
+            let leaf = if many { digits(user.uid) } else { (0, 0) };
+            leaves.entry(leaf).or_default().push(user);
+        }
+        Self {
+            state,
+            catalog,
+            scope,
+            anywhere,
+            leaves,
+            picture: Picture::default(),
+        }
+    }
+
+    /// The relations to look at.
+    fn concerned(&self) -> Vec<u32> {
+        let mut found: BTreeSet<u32> = match self.scope {
+            Scope::All => return self.catalog.relations().map(|(oid, _)| oid).collect(),
+            Scope::Touched { relations, .. } => relations.clone(),
+        };
+        if let Scope::Touched { defaults: true, .. } = self.scope {
+            for object in self.state.acls().keys() {
+                if let ObjectName::Relation { schema, name } = object {
+                    found.extend(self.catalog.ruled_by(schema, name));
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// The subgroups of a group: each is a member of the one above, and none depends on who is in it.
+    fn subgroups(&mut self, group: &str) {
+        for first in 0..8 {
+            let above = format!("{group}_u{first}");
+            for second in 0..8 {
+                let below = format!("{above}{second}");
+                let members = self.picture.members.entry(above.clone()).or_default();
+                members.insert(below.clone());
+                self.picture.members.entry(below.clone()).or_default();
+                self.picture.roles.insert(below, Role::group());
+            }
+            let members = self.picture.members.entry(group.to_owned()).or_default();
+            members.insert(above.clone());
+            self.picture.roles.insert(above, Role::group());
+        }
+    }
+
     fn groups(&mut self) {
         for group in GROUPS {
             self.picture
@@ -210,6 +298,21 @@ impl Compiler<'_> {
             self.picture
                 .members
                 .insert(role.to_owned(), BTreeSet::new());
+        }
+        if *self.scope == Scope::All && are_many(self.state) {
+            for group in DIVIDED {
+                self.subgroups(group);
+            }
+        }
+    }
+
+    /// Puts a user into a group of the default privileges, or her subgroup of it.
+    fn join_by_default(&mut self, group: &str, user: &User) {
+        if are_many(self.state) {
+            let (first, second) = digits(user.uid);
+            self.join(&format!("{group}_u{first}{second}"), user);
+        } else {
+            self.join(group, user);
         }
     }
 
@@ -247,11 +350,11 @@ impl Compiler<'_> {
             self.join(DIRECT, user);
         }
         if defaults.bits() & ON_DATA != 0 {
-            self.join(USAGE, user);
+            self.join_by_default(USAGE, user);
         }
         for (flag, group) in DATA {
             if defaults.contains(flag) {
-                self.join(group, user);
+                self.join_by_default(group, user);
             }
         }
         let holds = |flag| user.superuser || self.holds_anywhere(user, flag);
@@ -272,17 +375,18 @@ impl Compiler<'_> {
 
     /// By default or by any ACL.
     fn holds_anywhere(&self, user: &User, flag: Privileges) -> bool {
-        user.privileges().contains(flag)
-            || self.state.acls().values().any(|acl| {
-                acl.get(&user.uid)
-                    .is_some_and(|privileges| privileges.in_force().contains(flag))
-            })
+        let by_acl = self.anywhere.get(&user.uid).copied().unwrap_or_default();
+        (user.privileges() | by_acl).contains(flag)
     }
 
     /// Who defines may do so on tables with foreign keys only if nothing that their owner may do there is
     /// more than she may: she reads, updates and deletes by default, and no ACL on such a table says less.
     fn keys(&mut self) {
         let needed = Privileges::SELECT | Privileges::UPDATE | Privileges::DELETE;
+        let owners = self.picture.members.get(OWNER).cloned().unwrap_or_default();
+        if owners.is_empty() {
+            return;
+        }
         let mut lacking: BTreeSet<Uid> = BTreeSet::new();
         let keyed = self.catalog.relations().filter(|(_, r)| r.keyed);
         for (oid, _) in keyed.filter(|(_, r)| r.kind != RelationKind::Sequence) {
@@ -302,7 +406,6 @@ impl Compiler<'_> {
                 lacking.extend(shut.map(|(uid, _)| *uid));
             }
         }
-        let owners = self.picture.members.get(OWNER).cloned().unwrap_or_default();
         for user in owners
             .iter()
             .filter_map(|name| self.state.user_by_name(name))
@@ -354,7 +457,7 @@ impl Compiler<'_> {
         if full {
             self.picture.roles.insert(own.clone(), Role::group());
         }
-        let members = self.picture.members.entry(own).or_default();
+        let mut members: BTreeSet<String> = BTreeSet::new();
         let scope = self.scope;
         let mut add = |user: &User| {
             if user.may_log_in() && (full || scope.has_user(user.uid)) {
@@ -369,12 +472,25 @@ impl Compiler<'_> {
             add(user);
         }
         if !audience.taken.is_empty() {
-            for user in self.state.users() {
+            // Only the subgroups in which someone is left out are written out, user by user.
+            let many = are_many(self.state);
+            let leaf = |uid: &Uid| if many { digits(*uid) } else { (0, 0) };
+            let split: BTreeSet<(u32, u32)> = audience.taken.iter().map(leaf).collect();
+            for user in split
+                .iter()
+                .filter_map(|leaf| self.leaves.get(leaf))
+                .flatten()
+            {
                 if by_default(user) && !audience.taken.contains(&user.uid) {
                     add(user);
                 }
             }
+            if many && full {
+                members.extend(whole_subgroups(all, &split));
+            }
         }
+        let held = self.picture.members.entry(own).or_default();
+        held.extend(members);
     }
 
     fn schema(&mut self, oid: u32, name: &str) {
@@ -494,6 +610,20 @@ impl Compiler<'_> {
             self.picture.relations.insert(oid, rights);
         }
     }
+}
+
+/// The greatest subgroups of a group that have none of these leaves.
+fn whole_subgroups(group: &str, split: &BTreeSet<(u32, u32)>) -> Vec<String> {
+    let mut found = Vec::new();
+    for first in 0..8 {
+        if !split.iter().any(|(digit, _)| *digit == first) {
+            found.push(format!("{group}_u{first}"));
+            continue;
+        }
+        let whole = (0..8).filter(|second| !split.contains(&(first, *second)));
+        found.extend(whole.map(|second| format!("{group}_u{first}{second}")));
+    }
+    found
 }
 
 /// The ACLs of what lies in a schema.

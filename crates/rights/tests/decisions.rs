@@ -17,6 +17,7 @@ fn object(text: &str) -> ObjectName {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_rule_decides_and_is_named() {
     let state = state(
         "+root* - +bob:select,system - +out:denied,select - +off:select - !off \

@@ -39,10 +39,37 @@ BEGIN
 END
 $palisade$;
 
--- Who holds `flag` on a relation by an ACL and not by default (`added`), and whether an ACL takes it
--- from someone who has it by default (`taken`); `holders` is everyone who holds it.
+-- The members of an object's own group. `taken` are those who hold the flag by default and not here: if
+-- there are any, the group holds everyone else, by whole subgroups where it can (the last two octal digits
+-- of the uid; there are subgroups when there are many users). `added` hold it here and not by default.
+CREATE OR REPLACE FUNCTION palisade.cover(all_group text, by_default bigint[], taken bigint[], added bigint[])
+RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH size AS (
+        SELECT coalesce(max(u.uid), 0) > 64 AS many FROM palisade.users u
+    ), split AS (
+        SELECT DISTINCT t & 7 AS first, (t >> 3) & 7 AS second FROM unnest(taken) t
+    ), members AS (
+        SELECT u.name FROM palisade.users u WHERE u.uid = ANY (added)
+        UNION
+        SELECT u.name FROM palisade.users u, size
+        WHERE cardinality(taken) > 0 AND u.uid = ANY (by_default) AND NOT u.uid = ANY (taken)
+          AND (NOT size.many OR EXISTS (
+              SELECT 1 FROM split s WHERE s.first = u.uid & 7 AND s.second = (u.uid >> 3) & 7))
+        UNION
+        SELECT all_group || '_u' || a FROM generate_series(0, 7) a, size
+        WHERE cardinality(taken) > 0 AND size.many AND a NOT IN (SELECT s.first FROM split s)
+        UNION
+        SELECT all_group || '_u' || a || b FROM generate_series(0, 7) a, generate_series(0, 7) b, size
+        WHERE cardinality(taken) > 0 AND size.many AND a IN (SELECT s.first FROM split s)
+          AND (a, b) NOT IN (SELECT s.first, s.second FROM split s)
+    )
+    SELECT coalesce(array_agg(m.name), '{}') FROM members m
+$palisade$;
+
+-- Who holds `flag` by default, and from whom or to whom an ACL on the relation takes or gives it.
 CREATE OR REPLACE FUNCTION palisade.audience(relation oid, flag integer,
-    OUT added text[], OUT taken boolean, OUT holders text[])
+    OUT added bigint[], OUT taken bigint[], OUT by_default bigint[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     WITH explicit AS (
         SELECT DISTINCT ON (a.user_name) a.user_name, a.privileges & (flag | 1) = flag AS held
@@ -50,15 +77,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
         JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name
         ORDER BY a.user_name, n.depth
     ), people AS (
-        SELECT u.name, u.superuser OR u.defaults & flag <> 0 AS by_default,
+        SELECT u.uid, u.superuser OR u.defaults & flag <> 0 AS by_default,
                u.superuser OR coalesce(e.held, u.defaults & flag <> 0) AS now
         FROM palisade.users u LEFT JOIN explicit e ON e.user_name = u.name
         WHERE u.enabled AND (u.superuser OR u.defaults & 1 = 0)
     )
-    SELECT coalesce(array_agg(name) FILTER (WHERE now AND NOT by_default), '{}'),
-           coalesce(bool_or(by_default AND NOT now), false),
-           coalesce(array_agg(name) FILTER (WHERE now), '{}')
-    FROM people
+    SELECT coalesce(array_agg(p.uid) FILTER (WHERE p.now AND NOT p.by_default), '{}'),
+           coalesce(array_agg(p.uid) FILTER (WHERE p.by_default AND NOT p.now), '{}'),
+           coalesce(array_agg(p.uid) FILTER (WHERE p.by_default), '{}')
+    FROM people p
 $palisade$;
 
 -- The SQL privileges that a flag means, by kind of relation.
@@ -115,12 +142,12 @@ BEGIN
         gave := palisade.sql_privileges(rel.kind, flag);
         CONTINUE WHEN gave IS NULL;
         SELECT * INTO who FROM palisade.audience(relation, flag);
-        IF NOT who.taken THEN
+        IF cardinality(who.taken) = 0 THEN
             EXECUTE format('GRANT %s ON %s %s TO %I', gave, noun, rel.name, palisade.group_name(flag, 0));
         END IF;
-        IF who.taken OR cardinality(who.added) > 0 THEN
+        IF cardinality(who.taken) + cardinality(who.added) > 0 THEN
             PERFORM palisade.settle_group(palisade.group_name(flag, relation),
-                CASE WHEN who.taken THEN who.holders ELSE who.added END);
+                palisade.cover(palisade.group_name(flag, 0), who.by_default, who.taken, who.added));
             EXECUTE format('GRANT %s ON %s %s TO %I', gave, noun, rel.name,
                 palisade.group_name(flag, relation));
         END IF;
@@ -178,22 +205,22 @@ BEGIN
         SELECT DISTINCT a.user_name FROM palisade.acls a
         WHERE a.schema = space.plain AND a.name <> '' AND a.privileges & 1 = 0 AND a.privileges & 1022 <> 0
     ), people AS (
-        SELECT u.name, u.superuser OR u.defaults & 1022 <> 0 AS by_default,
+        SELECT u.uid, u.superuser OR u.defaults & 1022 <> 0 AS by_default,
                u.superuser OR coalesce(e.held, u.defaults & 1022 <> 0 OR w.user_name IS NOT NULL) AS now
         FROM palisade.users u LEFT JOIN explicit e ON e.user_name = u.name
         LEFT JOIN within w ON w.user_name = u.name
         WHERE u.enabled AND (u.superuser OR u.defaults & 1 = 0)
     )
-    SELECT coalesce(array_agg(name) FILTER (WHERE now AND NOT by_default), '{}') AS added,
-           coalesce(bool_or(by_default AND NOT now), false) AS taken,
-           coalesce(array_agg(name) FILTER (WHERE now), '{}') AS holders
-    INTO who FROM people;
-    IF NOT who.taken THEN
+    SELECT coalesce(array_agg(p.uid) FILTER (WHERE p.now AND NOT p.by_default), '{}') AS added,
+           coalesce(array_agg(p.uid) FILTER (WHERE p.by_default AND NOT p.now), '{}') AS taken,
+           coalesce(array_agg(p.uid) FILTER (WHERE p.by_default), '{}') AS by_default
+    INTO who FROM people p;
+    IF cardinality(who.taken) = 0 THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %s TO palisade_usage', space.name);
     END IF;
-    IF who.taken OR cardinality(who.added) > 0 THEN
+    IF cardinality(who.taken) + cardinality(who.added) > 0 THEN
         PERFORM palisade.settle_group(palisade.group_name(0, namespace),
-            CASE WHEN who.taken THEN who.holders ELSE who.added END);
+            palisade.cover('palisade_usage', who.by_default, who.taken, who.added));
         EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', space.name, palisade.group_name(0, namespace));
     END IF;
 END
