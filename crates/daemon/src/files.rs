@@ -38,6 +38,18 @@ pub enum FileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others than the owner may write what decides over the cluster.
+    #[error(
+        "{} may be written by others than its owner (mode {mode:04o}); say: chmod go-w {}",
+        path.display(),
+        path.display()
+    )]
+    Writable {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It belongs to somebody else.
     #[error("{} belongs to another user (uid {owner}); say: chown {me} {}", path.display(), path.display())]
     Foreign {
@@ -85,6 +97,33 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, FileError> {
 /// Reads a text file.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     read(File::open(path).map_err(failed("read", path))?, path)
+}
+
+/// Reads a text file that decides over the cluster: nobody but its owner may write it, and the owner is
+/// us or root. (Root itself may follow a file of whomever it was told to.)
+pub fn read_guarded(path: &Path) -> Result<String, FileError> {
+    let file = File::open(path).map_err(failed("read", path))?;
+    let meta = file.metadata().map_err(failed("read", path))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 && me != 0 {
+        return Err(FileError::Foreign {
+            path: path.to_owned(),
+            owner: meta.uid(),
+            me,
+        });
+    }
+    only_owner_writes(path, meta.mode())?;
+    read(file, path)
+}
+
+fn only_owner_writes(path: &Path, mode: u32) -> Result<(), FileError> {
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(FileError::Writable {
+        path: path.to_owned(),
+        mode: mode & 0o7777,
+    })
 }
 
 fn read(file: File, path: &Path) -> Result<String, FileError> {
@@ -141,7 +180,8 @@ pub fn sync_directory(dir: &Path) -> Result<(), FileError> {
         .map_err(failed("write", dir))
 }
 
-/// Makes a directory with these permissions if it is not there; it must be ours.
+/// Makes a directory with these permissions if it is not there; it must be ours, and nobody else may
+/// make or rename files in it. One that is to be private is made so.
 pub fn directory(path: &Path, mode: u32) -> Result<(), FileError> {
     match fs::DirBuilder::new().mode(mode).create(path) {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))
@@ -150,6 +190,11 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), FileError> {
             let meta = fs::metadata(path).map_err(failed("read", path))?;
             let me = rustix::process::geteuid().as_raw();
             if meta.uid() == me {
+                only_owner_writes(path, meta.mode())?;
+                if meta.mode() & 0o077 & !mode != 0 {
+                    return fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                        .map_err(failed("create", path));
+                }
                 return Ok(());
             }
             Err(FileError::Foreign {
@@ -199,5 +244,26 @@ mod tests {
             let error = read_private(&path).unwrap_err().to_string();
             assert!(error.contains("chmod 600"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_others_may_write_does_not_decide() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("users.cfg");
+        let inner = dir.path().join("private");
+        write_public(&list, b"{}").unwrap();
+        assert_eq!(read_guarded(&list).unwrap(), "{}");
+        fs::create_dir(&inner).unwrap();
+        for mode in [0o664, 0o646, 0o666] {
+            fs::set_permissions(&list, fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode | 0o111)).unwrap();
+            let error = read_guarded(&list).unwrap_err().to_string();
+            assert!(error.contains("chmod go-w"), "{error}");
+            let error = directory(&inner, 0o700).unwrap_err().to_string();
+            assert!(error.contains("chmod go-w"), "{error}");
+        }
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
+        directory(&inner, 0o700).unwrap();
+        assert_eq!(fs::metadata(&inner).unwrap().mode() & 0o7777, 0o700);
     }
 }

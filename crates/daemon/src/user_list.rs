@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 #[derive(Debug, thiserror::Error)]
 pub enum UserListError {
     /// The file can't be read.
-    #[error("{0}; the daemon needs read access to the user list")]
+    #[error("{0}; the daemon needs read access to the user list, and nobody else may write it")]
     File(#[from] FileError),
     /// The file's content.
     #[error("{}: {source}", path.display())]
@@ -67,7 +67,7 @@ impl UserList {
         ledger: &Ledger,
         author: &ClusterAuthor,
     ) -> Result<Option<Reading>, UserListError> {
-        let text = files::read_text(&self.path)?;
+        let text = files::read_guarded(&self.path)?;
         if self.seen.as_ref() == Some(&text) {
             return Ok(None);
         }
