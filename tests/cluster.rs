@@ -83,7 +83,7 @@ fn up_says_in_one_line_what_is_wrong_and_what_to_do() {
     );
 }
 
-/// "Disable a user: the open sessions end (57P01) and no login passes, within one second, measured."
+// "Disable a user: the open sessions end (57P01) and no login passes, within one second, measured."
 #[test]
 fn a_disabled_user_is_out_within_a_second() {
     let cluster = Cluster::up();
@@ -135,7 +135,7 @@ fn an_explicit_acl_replaces_the_default_and_can_says_so() {
     assert_eq!(cluster.sql("alice", "SELECT count(*) FROM closed"), "1");
 }
 
-/// "hba changes [...] take effect without a restart", open sessions included.
+// "hba changes [...] take effect without a restart", open sessions included.
 #[test]
 fn a_changed_rule_ends_the_sessions_that_it_no_longer_lets_in() {
     let cluster = Cluster::up();
@@ -160,8 +160,8 @@ fn a_changed_rule_ends_the_sessions_that_it_no_longer_lets_in() {
     assert!(said.contains("no superuser a way in"), "{said}");
 }
 
-/// "Drift: a role, grant, owner or trigger changed by hand in PostgreSQL is found, shown by `palisade
-/// status`, and mended."
+// "Drift: a role, grant, owner or trigger changed by hand in PostgreSQL is found, shown by `palisade
+// status`, and mended."
 #[test]
 fn a_change_by_hand_is_found_shown_and_mended() {
     let cluster = Cluster::up();
@@ -170,7 +170,7 @@ fn a_change_by_hand_is_found_shown_and_mended() {
     ok(cluster
         .bootstrap_psql()
         .args(["-c", "GRANT DELETE ON t TO alice"]));
-    let found = palisade_testkit::poll("the drift to be mended", Duration::from_secs(60), || {
+    let found = palisade_testkit::poll("the drift to be mended", Duration::from_mins(1), || {
         let status = cluster.command(&["status", "--json"]).output().unwrap();
         String::from_utf8_lossy(&status.stdout)
             .contains("\"mended\": true")
@@ -181,8 +181,8 @@ fn a_change_by_hand_is_found_shown_and_mended() {
     assert!(refused.contains("permission denied"), "{refused}");
 }
 
-/// "`palisade ledger log [--json] | verify | export`. `verify` works offline on an exported file with
-/// nothing but the cluster public key."
+// "`palisade ledger log [--json] | verify | export`. `verify` works offline on an exported file with
+// nothing but the cluster public key."
 #[test]
 fn the_ledger_is_exported_and_verified_offline() {
     let mut cluster = Cluster::up();
@@ -211,8 +211,8 @@ fn the_ledger_is_exported_and_verified_offline() {
     fails(&mut verify(&tampered));
 }
 
-/// "`enable_stop` and `enable_purge_all` gate `palisade node stop` and `palisade purge-all`, both
-/// for users with `system` only, both asked twice."
+// "`enable_stop` and `enable_purge_all` gate `palisade node stop` and `palisade purge-all`, both
+// for users with `system` only, both asked twice."
 #[test]
 fn stop_and_purge_are_gated() {
     let cluster = Cluster::up();
@@ -225,7 +225,7 @@ fn stop_and_purge_are_gated() {
     }
 }
 
-/// The same two commands where the configuration allows them, by the environment.
+// The same two commands where the configuration allows them, by the environment.
 #[test]
 fn stop_and_purge_work_for_users_with_system_alone() {
     let mut cluster = Cluster::up();
@@ -265,8 +265,8 @@ fn stop_and_purge_work_for_users_with_system_alone() {
     assert!(said.contains("no daemon answers"), "{said}");
 }
 
-/// "`palisade explain login --user U --database D --address A [--tls]` names the rule that would
-/// match and the method."
+// "`palisade explain login --user U --database D --address A [--tls]` names the rule that would
+// match and the method."
 #[test]
 fn explain_names_the_rule_and_the_method() {
     let cluster = Cluster::up();
@@ -294,8 +294,8 @@ fn explain_names_the_rule_and_the_method() {
     assert!(said.contains("auto") && said.contains("line 2"), "{said}");
 }
 
-/// "users.cfg changes, hba changes, certificate changes and ledger changes take effect without a
-/// restart."
+// "users.cfg changes, hba changes, certificate changes and ledger changes take effect without a
+// restart."
 #[test]
 fn a_certificate_put_in_place_by_hand_is_shown_and_a_bad_one_refused() {
     let cluster = Cluster::up();
@@ -324,7 +324,7 @@ fn a_certificate_put_in_place_by_hand_is_shown_and_a_bad_one_refused() {
     assert_eq!(cluster.sql("admin", "SELECT 1"), "1");
 }
 
-/// The certificate that the gateway shows, by openssl.
+// The certificate that the gateway shows, by openssl.
 fn served(cluster: &Cluster) -> String {
     let address = format!("127.0.0.1:{}", cluster.port);
     let mut command = std::process::Command::new("openssl");
@@ -335,10 +335,10 @@ fn served(cluster: &Cluster) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let begin = text.find("-----BEGIN").unwrap_or_default();
     let end = text.find("-----END").unwrap_or_default();
-    text[begin..end].to_owned()
+    text.get(begin..end).unwrap().to_owned()
 }
 
-/// "a full disk [...]: one clear line and what to do". The disk is a small file system in memory.
+// "a full disk [...]: one clear line and what to do". The disk is a small file system in memory.
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
     let temp = temp_dir().unwrap();
@@ -366,4 +366,31 @@ fn a_full_disk_is_told_and_loses_nothing() {
             "{said}"
         );
     }
+}
+
+// "So a restored backup never un-revokes": a store that was put back is refused, and healed by an
+// export that goes further.
+#[test]
+fn a_restored_backup_does_not_bring_a_user_back() {
+    let mut cluster = Cluster::up();
+    cluster.add_user("alice", "select");
+    cluster.stop();
+    let store = cluster.dir().join("private/ledger.redb");
+    let backup = std::fs::read(&store).unwrap();
+    cluster.start();
+    cluster.run(&["user", "disable", "alice"]);
+    let export = cluster.path("ledger.cbor");
+    cluster.run(&["ledger", "export", export.to_str().unwrap()]);
+    cluster.stop();
+    std::fs::write(&store, backup).unwrap();
+
+    let mut up = palisade();
+    up.arg("up").arg("--dir").arg(cluster.dir());
+    let said = fails(up.args(["--listen", "127.0.0.1:0"]));
+    assert!(said.contains("the ledger was turned back"), "{said}");
+    let said = ok(&mut cluster.command(&["ledger", "import", export.to_str().unwrap()]));
+    assert!(said.contains("1 entries added"), "{said}");
+    cluster.start();
+    cluster.sql_fails("alice", "SELECT 1");
+    assert_eq!(cluster.sql("admin", "SELECT 1"), "1");
 }

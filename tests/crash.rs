@@ -23,8 +23,8 @@ use palisade_ledger::{
 };
 use palisade_link::client::Client;
 
-/// Longest time from the first append to the kill, in milliseconds: several commits, so that kills
-/// fall before, in and behind them.
+// Longest time from the first append to the kill, in milliseconds: several commits, so that kills
+// fall before, in and behind them.
 const LONGEST: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +77,7 @@ async fn every_acknowledged_entry_survives_sigkill() {
     );
 }
 
-/// Appends users one after the other, and notes each head that was acknowledged.
+// Appends users one after the other, and notes each head that was acknowledged.
 async fn append(
     client: Client,
     key: Arc<SecretKey>,
@@ -121,7 +121,7 @@ fn user(uid: Uid) -> Change {
     }
 }
 
-/// The daemon's ledger, verified here entry by entry.
+// The daemon's ledger, verified here entry by entry.
 async fn ledger(client: &Client, key: &PublicKey) -> State {
     let mut state: Option<State> = None;
     loop {
@@ -142,7 +142,7 @@ async fn ledger(client: &Client, key: &PublicKey) -> State {
     }
 }
 
-/// What the test itself relies on: a flipped byte anywhere is seen.
+// What the test itself relies on: a flipped byte anywhere is seen.
 #[test]
 fn the_check_can_fail() {
     let key = SecretKey::from_seed(palisade_keys::Zeroizing::new([1; 32])).unwrap();

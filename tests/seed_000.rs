@@ -17,7 +17,7 @@ use std::path::Path;
 use common::{Process, fails, ok, palisade};
 use palisade_testkit::{TempDir, free_port, temp_dir};
 
-/// The tutorial's directory: two keys, two users, a configuration.
+// The tutorial's directory: two keys, two users, a configuration.
 struct Tutorial {
     temp: TempDir,
     port: u16,
@@ -199,7 +199,7 @@ fn the_tutorial_works_as_written() {
     drop(daemon);
 }
 
-/// "When succesfully connected, you should be greeted by the shell prompt: quasardb shell version ..."
+// "When succesfully connected, you should be greeted by the shell prompt: quasardb shell version ..."
 #[test]
 fn the_shell_greets_with_its_version() {
     let tutorial = Tutorial::new();
@@ -212,7 +212,7 @@ fn the_shell_greets_with_its_version() {
             .get_args(),
     );
     let mut session = expectrl::session::OsSession::spawn(shell).unwrap();
-    session.set_expect_timeout(Some(std::time::Duration::from_secs(60)));
+    session.set_expect_timeout(Some(std::time::Duration::from_mins(1)));
     let version = format!("palisade shell version {}", env!("CARGO_PKG_VERSION"));
     expectrl::Expect::expect(&mut session, version).unwrap();
     // The line editor asks a terminal where its cursor is before it draws the prompt.
@@ -221,8 +221,8 @@ fn the_shell_greets_with_its_version() {
     expectrl::Expect::expect(&mut session, "=>").unwrap();
 }
 
-/// "You will need to restart the daemon for the new user to be accounted." Not here: "users.cfg
-/// changes take effect without a restart".
+// "You will need to restart the daemon for the new user to be accounted." Not here: "users.cfg
+// changes take effect without a restart".
 #[test]
 fn a_user_added_to_the_list_is_accounted_without_a_restart() {
     let tutorial = Tutorial::new();
@@ -240,8 +240,8 @@ fn a_user_added_to_the_list_is_accounted_without_a_restart() {
     assert!(found.is_ok());
 }
 
-/// "If the daemon fails to load either the key or the user file, ensure the daemon has proper read
-/// access to these files and that the path is valid."
+// "If the daemon fails to load either the key or the user file, ensure the daemon has proper read
+// access to these files and that the path is valid."
 #[test]
 fn a_key_or_list_that_cannot_be_loaded_stops_the_daemon_with_reason_and_remedy() {
     let tutorial = Tutorial::new();
@@ -273,8 +273,8 @@ fn a_key_or_list_that_cannot_be_loaded_stops_the_daemon_with_reason_and_remedy()
     assert!(said.contains("cluster_private.key: No such file"), "{said}");
 }
 
-/// 2.3.7: "make sure that the private key as well as the user directory are present in the node you
-/// want to add": the users are those of the list that travels with the key.
+// 2.3.7: "make sure that the private key as well as the user directory are present in the node you
+// want to add": the users are those of the list that travels with the key.
 #[test]
 fn the_user_list_travels_with_the_key() {
     let tutorial = Tutorial::new();

@@ -33,8 +33,8 @@ fn in_file(dir: &Path) -> Vec<FileUser> {
     users(&std::fs::read_to_string(dir.join("users.cfg")).unwrap())
 }
 
-/// "To add an user named “alice”, with an UID of 100, select as default privileges, to the user
-/// files contained in /etc/qdbd/users.cfg and store the private key in the local file"
+// "To add an user named “alice”, with an UID of 100, select as default privileges, to the user
+// files contained in /etc/qdbd/users.cfg and store the private key in the local file"
 #[test]
 fn a_user_is_added_to_the_file_and_the_key_stored() {
     let dir = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ fn a_user_is_added_to_the_file_and_the_key_stored() {
     assert_eq!(credentials.secret_key.public(), alice.public_key);
 }
 
-/// "... and output the private key to the console"
+// "... and output the private key to the console"
 #[test]
 fn the_private_key_can_go_to_the_console() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,8 +87,8 @@ fn the_private_key_can_go_to_the_console() {
     );
 }
 
-/// "To generate a key pair for an user “alice”, with an UID of 100, select as default privileges,
-/// and output everything on the console"
+// "To generate a key pair for an user “alice”, with an UID of 100, select as default privileges,
+// and output everything on the console"
 #[test]
 fn everything_can_go_to_the_console() {
     let dir = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn everything_can_go_to_the_console() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// "To add a superuser “root”"
+// "To add a superuser “root”"
 #[test]
 fn a_superuser_is_added() {
     let dir = tempfile::tempdir().unwrap();
@@ -133,8 +133,8 @@ fn a_superuser_is_added() {
     assert!(in_file(dir.path())[0].superuser);
 }
 
-/// "If the provided output file for the public key already exists, the new user will be added to
-/// the existing file." "The UID must be unique accross all users. The UID may not be 0."
+// "If the provided output file for the public key already exists, the new user will be added to
+// the existing file." "The UID must be unique accross all users. The UID may not be 0."
 #[test]
 fn the_file_keeps_its_users_and_refuses_what_the_manual_refuses() {
     let dir = tempfile::tempdir().unwrap();
@@ -188,8 +188,8 @@ fn the_file_keeps_its_users_and_refuses_what_the_manual_refuses() {
     );
 }
 
-/// "To allow an user, by default, to select, insert, and set_transaction the default_privileges
-/// values should thus be 16390 (2 + 4 + 16384)."
+// "To allow an user, by default, to select, insert, and set_transaction the default_privileges
+// values should thus be 16390 (2 + 4 + 16384)."
 #[test]
 fn privileges_are_numbers_or_names() {
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +217,7 @@ fn privileges_are_numbers_or_names() {
     );
 }
 
-/// The example of the manual's introduction.
+// The example of the manual's introduction.
 fn manual() -> String {
     let user = |uid: u32, name: &str, superuser: bool, privileges: u32, key: &str| {
         let key: PublicKey = key.parse().unwrap();

@@ -246,10 +246,11 @@ complete -c palisade -n "__fish_palisade_using_subcommand explain; and __fish_se
 complete -c palisade -n "__fish_palisade_using_subcommand explain; and __fish_seen_subcommand_from login" -l plaintext-allowed -d 'As if `security.encrypt_traffic` were false in the node\'s configuration'
 complete -c palisade -n "__fish_palisade_using_subcommand explain; and __fish_seen_subcommand_from login" -l json -d 'As JSON'
 complete -c palisade -n "__fish_palisade_using_subcommand explain; and __fish_seen_subcommand_from login" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export" -s h -l help -d 'Print help'
-complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export" -f -a "log" -d 'Show every change: when, by whom, and what. Each was verified before it is shown'
-complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export" -f -a "verify" -d 'Verify every entry: form, chain, signature, and the author\'s right to make it'
-complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export" -f -a "export" -d 'Write all signed entries to a file that `palisade ledger verify` takes'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export import" -s h -l help -d 'Print help'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export import" -f -a "log" -d 'Show every change: when, by whom, and what. Each was verified before it is shown'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export import" -f -a "verify" -d 'Verify every entry: form, chain, signature, and the author\'s right to make it'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export import" -f -a "export" -d 'Write all signed entries to a file that `palisade ledger verify` takes'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and not __fish_seen_subcommand_from log verify export import" -f -a "import" -d 'Add an exported ledger\'s entries to this node\'s store, while the daemon is stopped'
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from log" -l from -d 'Begin with this entry' -r
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from log" -l dir -d 'The node\'s data directory [default: /var/lib/palisade for root, else ~/.local/share/palisade]' -r -f -a "(__fish_complete_directories)"
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from log" -l socket -d 'The daemon\'s control socket [default: DIR/control.sock]' -r -F
@@ -266,6 +267,10 @@ complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_see
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from export" -l cluster-public-key-file -d 'The cluster\'s public key, which every entry is checked against [default: `DIR/cluster_public.key`]' -r -F
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from export" -l force -d 'Replace a file that is there'
 complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from import" -l dir -d 'The node\'s data directory [default: /var/lib/palisade for root, else ~/.local/share/palisade]' -r -f -a "(__fish_complete_directories)"
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from import" -l socket -d 'The daemon\'s control socket [default: DIR/control.sock]' -r -F
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from import" -l cluster-public-key-file -d 'The cluster\'s public key, which every entry is checked against [default: `DIR/cluster_public.key`]' -r -F
+complete -c palisade -n "__fish_palisade_using_subcommand ledger; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c palisade -n "__fish_palisade_using_subcommand keygen" -s p -l public -d 'Where the public key goes; `-` is standard output' -r -F
 complete -c palisade -n "__fish_palisade_using_subcommand keygen" -s s -l secret -d 'Where the private key goes, with mode 0600; `-` is standard output' -r -F
 complete -c palisade -n "__fish_palisade_using_subcommand keygen" -l force -d 'Replace files that are there'

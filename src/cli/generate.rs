@@ -14,6 +14,16 @@ use super::out;
 /// Columns of the help that goes into files.
 const WIDTH: usize = 100;
 
+/// The head of the reference of settings.
+const SETTINGS: &str = "\
+# Configuration
+
+`palisade daemon --gen-config` prints the default configuration with a comment at everything. It is JSON
+with comments; an unknown or ill-typed setting is an error that names its line and column. Each setting
+can be overridden by its environment variable.
+
+";
+
 /// Write the completions of a shell to standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -96,6 +106,11 @@ pub(crate) fn run_generate(args: &GenerateArgs, command: Command) -> Outcome {
     put(
         &args.dir.join("docs").join("cli.md"),
         reference(command).as_bytes(),
+    )?;
+    let settings = format!("{SETTINGS}{}", palisade_daemon::config::reference());
+    put(
+        &args.dir.join("docs").join("configuration.md"),
+        settings.as_bytes(),
     )?;
     Ok(Exit::Done)
 }

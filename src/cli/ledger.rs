@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
+use palisade_daemon::layout::Layout;
+use palisade_daemon::store::Store;
 use palisade_keys::Zeroizing;
 use palisade_ledger::{Author, Change, Entry, Hash, State, Uid, Verified};
 use serde::Serialize;
@@ -31,6 +33,7 @@ enum LedgerCommand {
     Log(LogArgs),
     Verify(VerifyArgs),
     Export(ExportArgs),
+    Import(ImportArgs),
 }
 
 /// Show every change: when, by whom, and what. Each was verified before it is shown.
@@ -102,12 +105,30 @@ struct ExportArgs {
     cluster: ClusterArgs,
 }
 
+/// Add an exported ledger's entries to this node's store, while the daemon is stopped.
+///
+/// Heals a store that was put back from an old backup: the file must hold all that this node has stored
+/// and seen, and every entry is verified.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  palisade ledger import ledger.cbor --dir /var/lib/palisade")]
+struct ImportArgs {
+    /// An exported ledger
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
 /// Runs one of them.
 pub(crate) fn run(args: &LedgerArgs) -> Outcome {
     match &args.command {
         LedgerCommand::Log(args) => log(args),
         LedgerCommand::Verify(args) => verify(args),
         LedgerCommand::Export(args) => export(args),
+        LedgerCommand::Import(args) => import(args),
     }
 }
 
@@ -301,5 +322,24 @@ fn export(args: &ExportArgs) -> Outcome {
         let staged = files::stage(&args.file, &bytes, Audience::Owner, args.force)?;
         files::place_all(vec![staged])?;
     }
+    Ok(Exit::Done)
+}
+
+fn import(args: &ImportArgs) -> Outcome {
+    let key = args.cluster.public_key()?;
+    let file = std::fs::read(&args.file).map_err(|error| {
+        CliError::file(format!("can't read {}", args.file.display())).because(&error)
+    })?;
+    let layout = Layout::new(args.cluster.directory()?);
+    let store = Store::open(&layout.private()).map_err(|error| {
+        CliError::file(error.to_string())
+            .hint("stop the daemon first: palisade node stop, or Ctrl-C")
+    })?;
+    let imported = palisade_daemon::import::import(&store, &key, &file)
+        .map_err(|error| CliError::no(error.to_string()))?;
+    out::line(&format!(
+        "{} entries added; the ledger ends with entry {}, {}",
+        imported.added, imported.head.seq, imported.head.hash
+    ))?;
     Ok(Exit::Done)
 }

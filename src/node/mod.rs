@@ -171,7 +171,7 @@ impl Running {
         }
         self.stop.send_replace(true);
         // The reconciler stops PostgreSQL last, and says when it has.
-        drop(self.stopped.recv().await);
+        self.stopped.recv().await;
         self.tasks.shutdown().await;
         drop(std::fs::remove_file(&self.socket));
         Ok(())
@@ -179,7 +179,7 @@ impl Running {
 }
 
 async fn until(mut stopping: watch::Receiver<bool>) {
-    drop(stopping.wait_for(|stop| *stop).await);
+    stopping.wait_for(|stop| *stop).await.ok();
 }
 
 async fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {

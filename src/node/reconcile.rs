@@ -46,7 +46,7 @@ pub(super) async fn run(mut task: Reconciler, stopping: impl Future<Output = ()>
     if let Err(error) = task.agent.stop().await {
         tracing::error!(%error, "PostgreSQL could not be stopped");
     }
-    drop(task.stopped.send(()).await);
+    task.stopped.send(()).await.ok();
 }
 
 impl Reconciler {

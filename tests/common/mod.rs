@@ -1,6 +1,7 @@
 //! A whole cluster for end-to-end tests: the real binary, the real PostgreSQL, its own directory.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -9,6 +10,7 @@
     reason = "shared by several tests, each of which uses a part"
 )]
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use std::time::Duration;
 use palisade_testkit::{TempDir, free_port, temp_dir};
 
 /// Time for a cluster to come up on a busy machine; nothing waits this long unless it fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The binary under test.
 pub fn palisade() -> Command {
@@ -253,11 +255,14 @@ impl Cluster {
             self.dir().join("root.crt").display()
         );
         if user == "admin" {
-            conninfo.push_str(&format!(
+            let (certificate, key) = (self.admin("crt"), self.admin("key"));
+            write!(
+                conninfo,
                 " sslcert={} sslkey={}",
-                self.admin("crt").display(),
-                self.admin("key").display()
-            ));
+                certificate.display(),
+                key.display()
+            )
+            .unwrap();
         } else {
             command.env("PGPASSWORD", "correct horse");
         }
