@@ -7,6 +7,9 @@ use palisade_hba::{ClientCertificate, Decision, Interface, Method, Request, Rule
 use palisade_keys::{PublicKey, ScramVerifier};
 use palisade_ledger::{Privileges, State, Uid};
 
+/// What the names of Palisade's groups in PostgreSQL begin with; the rest is a privilege's.
+const GROUP_PREFIX: &str = "palisade_";
+
 /// A login as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -21,10 +24,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The first rule that matches. The only role that anybody is a member of is his own.
+    /// The first rule that matches. Roles that count are the user's own and Palisade's groups,
+    /// `palisade_select` and so on; PostgreSQL's other roles are not the ledger's.
     pub(crate) fn rule<'s>(&self, state: &'s State, interfaces: &[Interface]) -> Option<&'s Rule> {
-        let exists = state.user_by_name(&self.user).is_some();
-        let is_member = |role: &str| exists && role == self.user;
+        let is_member = |role: &str| {
+            state.user_by_name(&self.user).is_some_and(|user| {
+                let group = role.strip_prefix(GROUP_PREFIX);
+                role == self.user
+                    || group
+                        .is_some_and(|group| user.privileges().names().any(|name| name == group))
+            })
+        };
         let address = self.address.to_canonical();
         let request = Request::tcp(address, self.tls, &self.database, &self.user)
             .with_interfaces(interfaces)

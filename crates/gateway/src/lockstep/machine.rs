@@ -102,6 +102,10 @@ pub(crate) struct Machine {
     phase: Phase,
     /// Messages of the extended protocol have come that no `Sync` follows yet.
     open_batch: bool,
+    /// Of these, messages that PostgreSQL has not answered yet.
+    unanswered: usize,
+    /// PostgreSQL was asked for those answers.
+    asked: bool,
     from_client: Coming,
     from_server: Coming,
     /// The client said `Terminate`.
@@ -117,6 +121,8 @@ impl Machine {
         Self {
             phase: Phase::Open,
             open_batch: false,
+            unanswered: 0,
+            asked: false,
             from_client: Coming::default(),
             from_server: Coming::default(),
             terminated: false,
@@ -157,12 +163,29 @@ impl Machine {
             let Some((head, after)) = take::<5>(rest).filter(|_| turn) else {
                 break;
             };
+            if self.must_wait(head) {
+                break;
+            }
             rest = after;
             self.client_message(head)?;
             // A message without a body is whole.
             self.from_client.advance(&mut &[][..], &mut self.to_server);
         }
         Ok(bytes.len() - rest.len())
+    }
+
+    /// A statement of its own behind messages of a batch: whether it counts is known when those are
+    /// answered, for PostgreSQL passes it over when one of them fails.
+    fn must_wait(&mut self, head: [u8; 5]) -> bool {
+        let [kind, ..] = head;
+        let wait = matches!(kind, b'Q' | b'F') && self.phase == Phase::Open && self.unanswered > 0;
+        if wait && !self.asked {
+            let mut out = Outgoing::default();
+            out.flush();
+            self.to_server.append(&mut out.0);
+        }
+        self.asked = wait;
+        wait
     }
 
     fn client_message(&mut self, head: [u8; 5]) -> Result<(), Violation> {
@@ -219,6 +242,10 @@ impl Machine {
                 self.open_batch = true;
                 suffix.flush();
                 self.phase = Phase::Running(Form::Extended);
+            }
+            (Phase::Open, b'P' | b'B' | b'C' | b'D') => {
+                self.open_batch = true;
+                self.unanswered += 1;
             }
             (Phase::Open, _) => self.open_batch = true,
             // `client` asks for a message in these phases only.
@@ -296,6 +323,7 @@ impl Machine {
                     return Err(Violation::InBlock);
                 }
                 self.phase = Phase::Open;
+                self.unanswered = 0;
             }
             (_, _) => {}
         }
@@ -305,6 +333,13 @@ impl Machine {
 
     /// All other messages: what becomes of this one.
     fn server_message(&mut self, kind: u8) -> Fate {
+        match kind {
+            b'1' | b'2' | b'3' | b'T' | b'n' => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+            }
+            b'E' => self.unanswered = 0,
+            _ => {}
+        }
         match (self.phase, kind) {
             (Phase::RollingBack { .. }, b'A') => Fate::Pass,
             // Beside our own ROLLBACK's: the answers to our own Parse, Bind and Describe, of which a

@@ -17,6 +17,7 @@ mod ending;
 mod explain;
 mod methods;
 mod raw;
+mod reference;
 mod restricted;
 mod reuse;
 mod secrets;

@@ -238,3 +238,24 @@ fn a_missing_database_is_told_to_who_is_logged_in() {
     let error = fails(&door.psql(&elsewhere, Some("wrong"), WHO));
     assert!(error.contains("password authentication failed"), "{error}");
 }
+
+#[test]
+fn a_rule_for_a_group_is_for_those_with_its_privilege() {
+    let door = Door::with(
+        "hostssl all +palisade_set_transaction all scram-sha-256\nhostssl all +bob all trust\n",
+        &[ALICE, BOB],
+    );
+    let restricted = Account {
+        name: "carol",
+        restricted: true,
+        ..ALICE
+    };
+    door.add(&[restricted]);
+    ok(&door.psql(&door.conninfo("alice", ""), Some("pencil"), WHO));
+    let error = fails(&door.psql(&door.conninfo("carol", ""), Some("pencil"), WHO));
+    assert!(error.contains("no rule of this cluster"), "{error}");
+    // Everybody is a member of the role of his own name; bob is of the group above, too.
+    fails(&door.psql(&door.conninfo("bob", ""), None, WHO));
+    door.disable("bob");
+    fails(&door.psql(&door.conninfo("bob", ""), None, WHO));
+}

@@ -153,6 +153,32 @@ fn copy_in_goes_both_ways_of_asking() {
     assert!(machine.is_idle());
 }
 
+/// PostgreSQL passes a Query over when the batch before it has failed: that must be known first.
+#[test]
+fn a_query_behind_a_batch_waits_for_its_answers() {
+    let mut machine = Machine::new();
+    let both = [PARSE, &query("select 1")].concat();
+    let (sent, left) = client(&mut machine, &both);
+    assert_eq!((sent, &left), ([PARSE, FLUSH].concat(), &query("select 1")));
+    assert_eq!(
+        client(&mut machine, &left),
+        (Vec::new(), left.clone()),
+        "asked once"
+    );
+    assert_eq!(server(&mut machine, b"1\0\0\0\x04").0, b"1\0\0\0\x04");
+    let (sent, left) = client(&mut machine, &left);
+    assert_eq!((kinds(&sent).as_str(), left.len()), ("PBDEH", 0));
+
+    let mut machine = Machine::new();
+    let (_, left) = client(&mut machine, &both);
+    server(&mut machine, ERROR);
+    assert_eq!(
+        client(&mut machine, &left),
+        (Vec::new(), Vec::new()),
+        "passed over"
+    );
+}
+
 #[test]
 fn a_block_that_was_not_seen_to_begin_ends_the_session() {
     let mut machine = Machine::new();
