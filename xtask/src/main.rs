@@ -2,6 +2,8 @@
 //!
 //! What runs in CI stands here or in `.ci/run`, so that a developer's machine does the same.
 
+mod bench;
+mod crash;
 mod fuzz;
 mod generate;
 mod layers;
@@ -13,6 +15,9 @@ use std::process::ExitCode;
 
 /// What `cargo xtask` can do, and nothing else.
 const USAGE: &str = "usage: cargo xtask TASK
+  bench gateway [--rounds N] [--seconds N] [--clients N] [--json]
+                      measure the gateway beside PgBouncer and straight PostgreSQL
+  crash [--runs N]    kill the daemon amid appends N times (default 200)
   layers              check that every dependency edge is in the design's picture
   fuzz [--seconds N]  run each fuzz target for N seconds (default 10)
   generate [--check]  write (or only compare) the files made from the program: man pages,
@@ -24,6 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut report = Report::to_terminal();
     let done = match words.as_slice() {
+        ["bench", options @ ..] => bench::run(options, &mut report),
+        ["crash", options @ ..] => crash::run(options),
         ["layers"] => layers::run(&mut report),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["generate", options @ ..] => generate::run(options, &mut report),
