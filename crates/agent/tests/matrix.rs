@@ -10,7 +10,8 @@
 
 mod common;
 
-use common::{Bench, Session, matrix, state};
+use common::matrix::{self, Blocks};
+use common::{Bench, Session, state};
 
 #[tokio::test]
 async fn straight_on_the_socket() {
@@ -28,7 +29,7 @@ async fn straight_on_the_socket() {
         };
         Box::pin(session) as std::pin::Pin<Box<dyn Future<Output = _>>>
     };
-    let (cases, wrong) = matrix::run(&state, &names, &root, &way).await;
+    let (cases, wrong) = matrix::run(&state, &names, &root, &way, Blocks::Free).await;
     assert!(
         wrong.is_empty(),
         "{} of {cases}:\n{}",

@@ -14,6 +14,15 @@ use super::Session;
 pub type Way<'a> =
     &'a dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Session, String>> + 'a>>;
 
+/// Who watches over transaction blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Blocks {
+    /// Nobody: PostgreSQL has no hook at COMMIT.
+    Free,
+    /// The gateway: a block needs `set_transaction`.
+    Watched,
+}
+
 /// Something to do, and the flag that it needs.
 struct Operation {
     flag: Privileges,
@@ -119,6 +128,7 @@ pub async fn run(
     names: &[String],
     root: &Session,
     way: Way<'_>,
+    blocks: Blocks,
 ) -> (usize, Vec<String>) {
     let (mut cases, mut wrong) = (0, Vec::new());
     root.ok("create schema if not exists app").await;
@@ -128,10 +138,17 @@ pub async fn run(
         for operation in OPERATIONS {
             let object: ObjectName = operation.object.parse().unwrap();
             let should = can(state, name, operation.flag, &object).allowed;
+            let block = blocks == Blocks::Free
+                || can(state, name, Privileges::SET_TRANSACTION, &object).allowed;
             for in_transaction in [true, false] {
                 cases += 1;
+                let should = should && (block || !in_transaction);
                 let passed = match &session {
                     Err(_) => false,
+                    Ok(session) if in_transaction && !block => {
+                        session.refused("begin").await;
+                        false
+                    }
                     Ok(session) => attempt(session, operation.sql, in_transaction).await,
                 };
                 if passed != should {

@@ -89,13 +89,22 @@ pub struct Session {
 
 impl Session {
     pub async fn open(endpoint: &Endpoint, user: &str) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut wire) = tokio_postgres::Config::new()
+        let (client, wire) = tokio_postgres::Config::new()
             .host_path(&endpoint.socket_dir)
             .port(endpoint.port)
             .user(user)
             .dbname("main")
             .connect(NoTls)
             .await?;
+        Ok(Self::on(client, wire))
+    }
+
+    /// A session on a connection that is logged in.
+    pub fn on<S, T>(client: Client, mut wire: tokio_postgres::Connection<S, T>) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
         let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let heard = said.clone();
         tokio::spawn(async move {
@@ -107,7 +116,7 @@ impl Session {
                 }
             }
         });
-        Ok(Self { client, said })
+        Self { client, said }
     }
 
     /// Runs SQL by the simple protocol; the first column of each row, or the SQLSTATE and message.
