@@ -407,25 +407,26 @@ fn rows(have: &Picture, want: &Picture, steps: &mut Vec<Step>) {
 
 fn rights(found: Option<&Rights>, wanted: &Rights, steps: &mut Vec<Step>) {
     let object = Object::of(wanted);
-    let mut irregular = found
-        .map(|found| found.irregular.clone())
-        .unwrap_or_default();
-    if let Some(owner) = &wanted.owner
-        && let Some(held) = found.map(|found| found.owner.as_deref().unwrap_or("nobody"))
-        && held != owner
+    let mut held = found.map(|found| found.grants.clone()).unwrap_or_default();
+    if let (Some(owner), Some(found)) = (&wanted.owner, found)
+        && found.owner.as_ref() != Some(owner)
     {
         steps.push(Step::SetOwner(object.clone(), owner.clone()));
         // PostgreSQL gives the new owner what the old one held.
-        irregular.insert(format!("what its owner {held} held"));
-    }
-    if !irregular.is_empty() {
-        steps.push(Step::Regularize(object.clone(), irregular));
+        let all = BTreeSet::from([Grant::Other]);
+        steps.push(Step::Revoke(object.clone(), owner.clone(), all));
+        held.remove(owner);
+        held.remove(found.owner.as_ref().unwrap_or(owner));
     }
     if let Some(found) = found {
-        for (grantee, held) in &found.grants {
+        if !found.irregular.is_empty() {
+            let irregular = found.irregular.clone();
+            steps.push(Step::Regularize(object.clone(), irregular));
+        }
+        for (grantee, grants) in &held {
             let none = BTreeSet::new();
             let keep = wanted.grants.get(grantee).unwrap_or(&none);
-            let extra: BTreeSet<Grant> = held.difference(keep).copied().collect();
+            let extra: BTreeSet<Grant> = grants.difference(keep).copied().collect();
             if !extra.is_empty() {
                 steps.push(Step::Revoke(object.clone(), grantee.clone(), extra));
             }
@@ -436,10 +437,8 @@ fn rights(found: Option<&Rights>, wanted: &Rights, steps: &mut Vec<Step>) {
     }
     for (grantee, grants) in &wanted.grants {
         let none = BTreeSet::new();
-        let held = found
-            .and_then(|found| found.grants.get(grantee))
-            .unwrap_or(&none);
-        let missing: BTreeSet<Grant> = grants.difference(held).copied().collect();
+        let has = held.get(grantee).unwrap_or(&none);
+        let missing: BTreeSet<Grant> = grants.difference(has).copied().collect();
         if !missing.is_empty() {
             steps.push(Step::Grant(object.clone(), grantee.clone(), missing));
         }

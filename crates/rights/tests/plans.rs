@@ -117,10 +117,15 @@ fn carry_out(picture: &mut Picture, plan: &Plan) {
             Step::RemoveUser(name) => drop(picture.users.remove(&name)),
             Step::PutAcl(key, privileges) => drop(picture.acls.insert(key, privileges)),
             Step::RemoveAcl(key) => drop(picture.acls.remove(&key)),
-            Step::SetOwner(object, owner) => rights(picture, &object).owner = Some(owner),
+            Step::SetOwner(object, owner) => {
+                let rights = rights(picture, &object);
+                let before = rights.owner.replace(owner.clone()).unwrap();
+                let held = rights.grants.remove(&before).unwrap_or_default();
+                rights.grants.entry(owner).or_default().extend(held);
+            }
             Step::Revoke(object, grantee, grants) => {
-                let held = rights(picture, &object).grants.get_mut(&grantee).unwrap();
-                held.retain(|grant| !grants.contains(grant));
+                let held = rights(picture, &object).grants.entry(grantee).or_default();
+                held.retain(|grant| !grants.contains(grant) && !grants.contains(&Grant::Other));
             }
             Step::Grant(object, grantee, grants) => {
                 let there =

@@ -320,9 +320,45 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
         ELSE EXISTS (SELECT 1 FROM pg_statistic_ext s WHERE s.oid = o.oid) END;
     SELECT count(palisade.remember_schema(n.oid)) FROM pg_namespace n
     WHERE n.nspowner = 'palisade_owner'::regrole;
-    SELECT count(palisade.remember(c.oid)) FROM pg_class c
-    WHERE c.relowner IN ('palisade_owner'::regrole, 'palisade_keys'::regrole)
-      AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I');
+    -- As `remember` does for one relation, but in one pass.
+    WITH ours AS (
+        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl, c.relispartition, c.relrowsecurity, c.relforcerowsecurity
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relowner IN ('palisade_owner'::regrole, 'palisade_keys'::regrole)
+          AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I')
+    ), linked AS (
+        SELECT d.objid, min(d.refobjid::bigint)::oid AS parent FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+        WHERE d.classid = 'pg_class'::regclass AND c.relkind = 'S' AND d.refclassid = 'pg_class'::regclass
+          AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') GROUP BY d.objid
+    ), columns AS (
+        SELECT a.attrelid, string_agg(a.attnum || a.attacl::text, ' ' ORDER BY a.attnum) AS acl
+        FROM pg_attribute a WHERE a.attacl IS NOT NULL GROUP BY a.attrelid
+    ), parts (relation, class, oid) AS (
+        SELECT o.oid, 'pg_class'::regclass::oid, o.oid FROM ours o
+        UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
+        UNION ALL SELECT d.adrelid, 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
+        UNION ALL SELECT k.conrelid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
+        UNION ALL SELECT r.ev_class, 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r
+    ), codes AS (
+        SELECT p.relation, array_agg(DISTINCT d.refobjid ORDER BY d.refobjid) AS code
+        FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
+        LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+        WHERE d.refobjid >= 16384
+          AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd')
+        GROUP BY p.relation
+    )
+    INSERT INTO palisade.objects AS old (class, oid, schema, name, kind, parent, acl, rls, code)
+    SELECT 'pg_class'::regclass, o.oid, o.nspname, o.relname, o.relkind, coalesce(x.indrelid, h.inhparent, l.parent, 0),
+           coalesce(o.relacl::text, '') || coalesce(a.acl, ''),
+           o.relrowsecurity::text || o.relforcerowsecurity::text, coalesce(k.code, '{}')
+    FROM ours o LEFT JOIN pg_index x ON x.indexrelid = o.oid
+    LEFT JOIN pg_inherits h ON h.inhrelid = o.oid AND o.relispartition
+    LEFT JOIN linked l ON l.objid = o.oid LEFT JOIN columns a ON a.attrelid = o.oid
+    LEFT JOIN codes k ON k.relation = o.oid
+    ON CONFLICT (class, oid) DO UPDATE SET schema = excluded.schema, name = excluded.name, kind = excluded.kind,
+        parent = excluded.parent, acl = excluded.acl, rls = excluded.rls, code = excluded.code
+        WHERE (old.schema, old.name, old.kind, old.parent, old.acl, old.rls, old.code)
+            IS DISTINCT FROM (excluded.schema, excluded.name, excluded.kind, excluded.parent, excluded.acl, excluded.rls, excluded.code);
     INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
     SELECT 'pg_statistic_ext'::regclass, s.oid, n.nspname, s.stxname, 't', s.stxrelid, '', '', '{}'
     FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace

@@ -470,12 +470,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pali
 DECLARE
     cmd record;
     relation oid;
+    lasting boolean := false;
 BEGIN
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
     FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         CONTINUE WHEN cmd.in_extension OR cmd.schema_name = 'pg_temp';
+        lasting := true;
         IF cmd.classid IS NULL THEN
             PERFORM palisade.end_grant(cmd.command_tag, cmd.object_type);
         ELSIF cmd.classid = 'pg_class'::regclass THEN
@@ -512,6 +514,9 @@ BEGIN
             PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
         END IF;
     END LOOP;
+    IF NOT lasting THEN
+        RETURN;
+    END IF;
     IF tag = 'ALTER TABLE' THEN
         -- ATTACH and DETACH tell of the parent alone.
         FOR relation IN
@@ -546,12 +551,14 @@ DECLARE
     gone record;
     known palisade.objects;
     owner_table oid;
+    lasting boolean := false;
 BEGIN
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
     FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
         CONTINUE WHEN gone.is_temporary;
+        lasting := true;
         SELECT * INTO known FROM palisade.objects o WHERE o.class = gone.classid AND o.oid = gone.objid;
         IF gone.schema_name = 'palisade' OR gone.object_identity = 'palisade' AND gone.object_type = 'schema' THEN
             PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
@@ -584,6 +591,9 @@ BEGIN
             PERFORM palisade.refuse(tag, format('of %s is for Palisade superusers', gone.object_identity), 'Ask one.');
         END IF;
     END LOOP;
+    IF NOT lasting THEN
+        RETURN;
+    END IF;
     DELETE FROM palisade.objects o USING pg_event_trigger_dropped_objects() d
     WHERE o.class = d.classid AND o.oid = d.objid AND d.objsubid = 0;
     -- An object's own groups go with it.
