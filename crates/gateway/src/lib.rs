@@ -24,7 +24,7 @@
 //! Three things hold by construction:
 //!
 //! - no bytes that came before TLS are read after it, and none past a packet's end;
-//! - a session needs an [`authenticate`](login::authenticate)d client, and stays only as long as the
+//! - a session needs a client that was authenticated, and stays only as long as the
 //!   terms of its login hold: they are checked again after it is entered, and at every change;
 //! - what a client is told never depends on whether the user exists.
 //!

@@ -85,24 +85,7 @@ pub(crate) async fn authenticate(
         case.certificate = presented.check(&state, (shared.config.clock)());
     }
     case.check_option(rule.client_certificate)?;
-    let key = opened.presented.as_ref().and_then(Presented::key);
-    let proof = match case.method {
-        Method::Reject => return Err(Refusal::Rejected { line: case.line }),
-        Method::Trust => Some(Proof::None),
-        Method::Key => case.by_key(key),
-        Method::Cert => case.by_certificate(),
-        Method::Auto => case.by_key(key).or_else(|| case.by_certificate()),
-        Method::ScramSha256 => None,
-    };
-    let proof = match (proof, case.method) {
-        (Some(proof), _) => proof,
-        (None, Method::Auto | Method::ScramSha256) => {
-            by_password(shared, &mut opened.wire, opened.channel, &case, &mut out).await?
-        }
-        (None, Method::Reject | Method::Trust | Method::Key | Method::Cert) => {
-            return Err(case.refuse("the client did not show it"));
-        }
-    };
+    let proof = prove(shared, opened, &case, &mut out).await?;
     let user = case
         .user
         .ok_or_else(|| case.refuse("no such user, or one who may not log in"))?;
@@ -119,6 +102,33 @@ pub(crate) async fn authenticate(
         line: case.line,
         method: case.method,
     })
+}
+
+/// The proof that the method asks for: what was shown in TLS, or a password.
+async fn prove(
+    shared: &Shared,
+    opened: &mut Opened,
+    case: &Case<'_>,
+    out: &mut Outgoing,
+) -> Result<Proof, Refusal> {
+    let key = opened.presented.as_ref().and_then(Presented::key);
+    let proof = match case.method {
+        Method::Reject => return Err(Refusal::Rejected { line: case.line }),
+        Method::Trust => Some(Proof::None),
+        Method::Key => case.by_key(key),
+        Method::Cert => case.by_certificate(),
+        Method::Auto => case.by_key(key).or_else(|| case.by_certificate()),
+        Method::ScramSha256 => None,
+    };
+    match (proof, case.method) {
+        (Some(proof), _) => Ok(proof),
+        (None, Method::Auto | Method::ScramSha256) => {
+            by_password(shared, &mut opened.wire, opened.channel, case, out).await
+        }
+        (None, Method::Reject | Method::Trust | Method::Key | Method::Cert) => {
+            Err(case.refuse("the client did not show it"))
+        }
+    }
 }
 
 impl Case<'_> {

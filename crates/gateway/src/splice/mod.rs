@@ -10,19 +10,22 @@
 //! where messages begin, so that a session can be ended between two messages and an idle connection
 //! to PostgreSQL told from a busy one; they hold nothing back but the client's `Terminate`.
 
+mod client;
+
 use std::cell::RefCell;
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
 use tokio::io::{AsyncWrite as _, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::client::ClientStream;
 use crate::policy::EndReason;
 use crate::sessions::Live;
 use crate::wire::scan::{DownScanner, UpScanner, Upward, is_idle};
+use client::Client;
 
 /// Four TLS records: large results take few system calls, and it stays in the second-level cache.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -50,18 +53,6 @@ pub(crate) enum Outcome {
     Failed(io::Error),
     /// The session must end; PostgreSQL may still be at work.
     Ended(EndReason),
-}
-
-/// The client's side of a splice.
-enum Client {
-    Plain {
-        tcp: TcpStream,
-        unsent: Vec<u8>,
-    },
-    Tls {
-        tcp: TcpStream,
-        tls: Box<ServerConnection>,
-    },
 }
 
 /// A session's two connections.
@@ -98,23 +89,8 @@ enum UpState {
 impl Splice {
     /// A splice over a client that is logged in. `first` came from the client behind its login.
     pub(crate) fn new(client: ClientStream, server: UnixStream, first: &[u8]) -> Self {
-        let client = match client {
-            ClientStream::Plain(tcp) => Client::Plain {
-                tcp,
-                unsent: Vec::new(),
-            },
-            ClientStream::Tls(stream) => {
-                let (tcp, mut tls) = stream.into_inner();
-                // Never more than one scratch full is given to it at a time.
-                tls.set_buffer_limit(None);
-                Client::Tls {
-                    tcp,
-                    tls: Box::new(tls),
-                }
-            }
-        };
         let mut splice = Self {
-            client,
+            client: Client::new(client),
             server,
             up: Direction::default(),
             scan_up: UpScanner::default(),
@@ -341,62 +317,6 @@ impl Direction {
     }
 }
 
-impl Client {
-    /// Takes bytes for the client; the caller flushes before it brings more.
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain { unsent, .. } => {
-                unsent.extend_from_slice(bytes);
-                Ok(())
-            }
-            Self::Tls { tls, .. } => tls.writer().write_all(bytes),
-        }
-    }
-
-    fn say_goodbye(&mut self) {
-        if let Self::Tls { tls, .. } = self {
-            tls.send_close_notify();
-        }
-    }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain { tcp, unsent } => {
-                while !unsent.is_empty() {
-                    let n = ready!(Pin::new(&mut *tcp).poll_write(context, unsent))?;
-                    if n == unsent.len() {
-                        *unsent = Vec::new();
-                    } else {
-                        unsent.drain(..n);
-                    }
-                }
-            }
-            Self::Tls { tcp, tls } => {
-                while tls.wants_write() {
-                    let mut to = Writer {
-                        tcp: &mut *tcp,
-                        context: &mut *context,
-                    };
-                    match tls.write_tls(&mut to) {
-                        Ok(_) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            return Poll::Pending;
-                        }
-                        Err(error) => return Poll::Ready(Err(error)),
-                    }
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain { tcp, .. } | Self::Tls { tcp, .. } => Pin::new(tcp).poll_shutdown(context),
-        }
-    }
-}
-
 /// Takes all decrypted bytes out of `tls`; `true` if there were any.
 fn drain(
     tls: &mut ServerConnection,
@@ -438,30 +358,4 @@ fn poll_read<'b, S: tokio::io::AsyncRead>(
 
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or_default()
-}
-
-/// Lets rustls write to a socket that may not be ready.
-struct Writer<'a, 'c, 'w> {
-    tcp: &'a mut TcpStream,
-    context: &'c mut Context<'w>,
-}
-
-impl io::Write for Writer<'_, '_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match Pin::new(&mut *self.tcp).poll_write(self.context, bytes) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match Pin::new(&mut *self.tcp).poll_write_vectored(self.context, parts) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
