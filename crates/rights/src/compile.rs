@@ -44,10 +44,13 @@ const DATA: [(Privileges, &str); 4] = [
     (Privileges::UPDATE, "palisade_update"),
     (Privileges::DELETE, "palisade_delete"),
 ];
-/// From this many users on (by the greatest uid) the groups of the default privileges have subgroups, by
-/// the last two octal digits of the uid. To take a flag on one object from one user, all the others must
-/// be given it: with subgroups that takes 7 + 7 names and those of his own subgroup, not everyone's.
+/// From this many users on (by the greatest uid) the groups of the default privileges are trees of
+/// subgroups, by the uid's last digits to the base of four. To take a flag on one object from one user, all
+/// the others must be given it: with the tree that takes 3 names on each of 4 levels and those of his own
+/// subgroup, not everyone's.
 const MANY_USERS: u32 = 64;
+/// Levels of the tree: 256 subgroups at the bottom.
+const LEVELS: u32 = 4;
 /// The groups that have subgroups.
 const DIVIDED: [&str; 5] = [
     USAGE,
@@ -174,9 +177,21 @@ fn are_many(state: &State) -> bool {
     greatest.is_some_and(|user| user.uid.get() > MANY_USERS)
 }
 
-/// The octal digits by which a user's subgroups are found.
-fn digits(uid: Uid) -> (u32, u32) {
-    (uid.get() & 7, (uid.get() >> 3) & 7)
+/// The lowest subgroup that a user is in, as a number whose digits are the path to it.
+fn leaf_of(uid: Uid) -> u32 {
+    lowest_digits(uid.get(), LEVELS)
+}
+
+/// The last digits to the base of four.
+fn lowest_digits(number: u32, digits: u32) -> u32 {
+    number & ((1 << (2 * digits)) - 1)
+}
+
+/// The name of a subgroup: the digits of its path, the last digit of the uid first.
+fn subgroup(group: &str, path: u32, level: u32) -> String {
+    let digit = |place: u32| char::from_digit((path >> (2 * place)) & 3, 4).unwrap_or('0');
+    let digits: String = (0..level).map(digit).collect();
+    format!("{group}_u{digits}")
 }
 
 /// The picture that the state wants.
@@ -217,7 +232,7 @@ struct Compiler<'a> {
     /// Each user's privileges by any ACL together.
     anywhere: BTreeMap<Uid, Privileges>,
     /// The users by the subgroup that they are in; all in one if there are no subgroups.
-    leaves: BTreeMap<(u32, u32), Vec<&'a User>>,
+    leaves: BTreeMap<u32, Vec<&'a User>>,
     picture: Picture,
 }
 
@@ -237,9 +252,9 @@ impl<'a> Compiler<'a> {
             *held = *held | privileges.in_force();
         }
         let many = are_many(state);
-        let mut leaves: BTreeMap<(u32, u32), Vec<&User>> = BTreeMap::new();
+        let mut leaves: BTreeMap<u32, Vec<&User>> = BTreeMap::new();
         for user in state.users() {
-            let leaf = if many { digits(user.uid) } else { (0, 0) };
+            let leaf = if many { leaf_of(user.uid) } else { 0 };
             leaves.entry(leaf).or_default().push(user);
         }
         Self {
@@ -270,18 +285,17 @@ impl<'a> Compiler<'a> {
 
     /// The subgroups of a group: each is a member of the one above, and none depends on who is in it.
     fn subgroups(&mut self, group: &str) {
-        for first in 0..8 {
-            let above = format!("{group}_u{first}");
-            for second in 0..8 {
-                let below = format!("{above}{second}");
-                let members = self.picture.members.entry(above.clone()).or_default();
-                members.insert(below.clone());
-                self.picture.members.entry(below.clone()).or_default();
-                self.picture.roles.insert(below, Role::group());
+        for level in 1..=LEVELS {
+            for path in 0..(1 << (2 * level)) {
+                let name = subgroup(group, path, level);
+                let above = match level - 1 {
+                    0 => group.to_owned(),
+                    higher => subgroup(group, lowest_digits(path, higher), higher),
+                };
+                let members = self.picture.members.entry(above).or_default();
+                members.insert(name.clone());
+                self.picture.roles.insert(name, Role::group());
             }
-            let members = self.picture.members.entry(group.to_owned()).or_default();
-            members.insert(above.clone());
-            self.picture.roles.insert(above, Role::group());
         }
     }
 
@@ -309,8 +323,8 @@ impl<'a> Compiler<'a> {
     /// Puts a user into a group of the default privileges, or her subgroup of it.
     fn join_by_default(&mut self, group: &str, user: &User) {
         if are_many(self.state) {
-            let (first, second) = digits(user.uid);
-            self.join(&format!("{group}_u{first}{second}"), user);
+            let lowest = subgroup(group, leaf_of(user.uid), LEVELS);
+            self.join(&lowest, user);
         } else {
             self.join(group, user);
         }
@@ -474,8 +488,8 @@ impl<'a> Compiler<'a> {
         if !audience.taken.is_empty() {
             // Only the subgroups in which someone is left out are written out, user by user.
             let many = are_many(self.state);
-            let leaf = |uid: &Uid| if many { digits(*uid) } else { (0, 0) };
-            let split: BTreeSet<(u32, u32)> = audience.taken.iter().map(leaf).collect();
+            let leaf = |uid: &Uid| if many { leaf_of(*uid) } else { 0 };
+            let split: BTreeSet<u32> = audience.taken.iter().map(leaf).collect();
             for user in split
                 .iter()
                 .filter_map(|leaf| self.leaves.get(leaf))
@@ -612,16 +626,24 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The greatest subgroups of a group that have none of these leaves.
-fn whole_subgroups(group: &str, split: &BTreeSet<(u32, u32)>) -> Vec<String> {
+/// The greatest subgroups of a group that have none of these lowest ones.
+fn whole_subgroups(group: &str, split: &BTreeSet<u32>) -> Vec<String> {
     let mut found = Vec::new();
-    for first in 0..8 {
-        if !split.iter().any(|(digit, _)| *digit == first) {
-            found.push(format!("{group}_u{first}"));
-            continue;
+    // The paths to those that have some of them, level by level.
+    let mut broken = BTreeSet::from([0]);
+    for level in 1..=LEVELS {
+        let mut below = BTreeSet::new();
+        for above in broken {
+            for digit in 0..4 {
+                let path = above | (digit << (2 * (level - 1)));
+                if split.iter().any(|leaf| lowest_digits(*leaf, level) == path) {
+                    below.insert(path);
+                } else {
+                    found.push(subgroup(group, path, level));
+                }
+            }
         }
-        let whole = (0..8).filter(|second| !split.contains(&(first, *second)));
-        found.extend(whole.map(|second| format!("{group}_u{first}{second}")));
+        broken = below;
     }
     found
 }

@@ -40,29 +40,30 @@ END
 $palisade$;
 
 -- The members of an object's own group. `taken` are those who hold the flag by default and not here: if
--- there are any, the group holds everyone else, by whole subgroups where it can (the last two octal digits
--- of the uid; there are subgroups when there are many users). `added` hold it here and not by default.
+-- there are any, the group holds everyone else, by whole subgroups where it can (a tree of four levels, by
+-- the uid's last digits to the base of four, when there are many users). `added` hold it here and not by
+-- default.
 CREATE OR REPLACE FUNCTION palisade.cover(all_group text, by_default bigint[], taken bigint[], added bigint[])
 RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
-    WITH size AS (
+    WITH RECURSIVE size AS (
         SELECT coalesce(max(u.uid), 0) > 64 AS many FROM palisade.users u
-    ), split AS (
-        SELECT DISTINCT t & 7 AS first, (t >> 3) & 7 AS second FROM unnest(taken) t
+    ), tree AS (
+        -- `broken`: someone below is left out, so it is taken apart.
+        SELECT 0 AS level, 0::bigint AS path, '' AS digits, cardinality(taken) > 0 AND size.many AS broken FROM size
+        UNION ALL
+        SELECT t.level + 1, t.path | (d::bigint << (2 * t.level)), t.digits || d,
+               EXISTS (SELECT 1 FROM unnest(taken) x
+                       WHERE x & ((1::bigint << (2 * (t.level + 1))) - 1) = t.path | (d::bigint << (2 * t.level)))
+        FROM tree t, generate_series(0, 3) d WHERE t.broken AND t.level < 4
     ), members AS (
         SELECT u.name FROM palisade.users u WHERE u.uid = ANY (added)
         UNION
         SELECT u.name FROM palisade.users u, size
         WHERE cardinality(taken) > 0 AND u.uid = ANY (by_default) AND NOT u.uid = ANY (taken)
-          AND (NOT size.many OR EXISTS (
-              SELECT 1 FROM split s WHERE s.first = u.uid & 7 AND s.second = (u.uid >> 3) & 7))
+          AND (NOT size.many OR EXISTS (SELECT 1 FROM unnest(taken) x WHERE x & 255 = u.uid & 255))
         UNION
-        SELECT all_group || '_u' || a FROM generate_series(0, 7) a, size
-        WHERE cardinality(taken) > 0 AND size.many AND a NOT IN (SELECT s.first FROM split s)
-        UNION
-        SELECT all_group || '_u' || a || b FROM generate_series(0, 7) a, generate_series(0, 7) b, size
-        WHERE cardinality(taken) > 0 AND size.many AND a IN (SELECT s.first FROM split s)
-          AND (a, b) NOT IN (SELECT s.first, s.second FROM split s)
+        SELECT all_group || '_u' || t.digits FROM tree t WHERE t.level > 0 AND NOT t.broken
     )
     SELECT coalesce(array_agg(m.name), '{}') FROM members m
 $palisade$;
