@@ -22,7 +22,6 @@ use palisade_keys::{PublicKey, SecretKey, Zeroizing};
 use palisade_link::tls::client_config;
 use palisade_link::x509::{IssuingCa, Request, user_certificate};
 use palisade_testkit::chain;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -49,14 +48,7 @@ fn identity() -> (TlsIdentity, PublicKey) {
             serial: &[6],
         })
         .unwrap();
-    let chain = leaf
-        .chain
-        .iter()
-        .cloned()
-        .map(CertificateDer::from)
-        .collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.to_vec()));
-    (TlsIdentity::new(chain, key).unwrap(), root.public())
+    (TlsIdentity::from_leaf(&leaf).unwrap(), root.public())
 }
 
 async fn log_in(port: u16, root: PublicKey, name: String) -> Result<Session, String> {

@@ -10,8 +10,7 @@ use palisade_daemon::ledger::Ledger;
 use palisade_daemon::pki::{Pki, PkiError, ServerLeaf};
 use palisade_daemon::system;
 use palisade_daemon::user_list::{Reading, UserList};
-use palisade_gateway::{IdentityError, TlsIdentity};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use palisade_gateway::TlsIdentity;
 use tokio::sync::Notify;
 
 use super::status::Board;
@@ -29,13 +28,6 @@ pub(super) struct Files {
     pub(super) hosts: Vec<String>,
     pub(super) board: Board,
     pub(super) reload: Arc<Notify>,
-}
-
-/// What the gateway shows, from the files' leaf.
-pub(super) fn identity(leaf: &ServerLeaf) -> Result<TlsIdentity, IdentityError> {
-    let chain = leaf.leaf.chain.iter().cloned().map(CertificateDer::from);
-    let key = PrivatePkcs8KeyDer::from(leaf.leaf.key.to_vec());
-    TlsIdentity::new(chain.collect(), PrivateKeyDer::Pkcs8(key))
 }
 
 /// Follows the files until the task ends.
@@ -87,7 +79,7 @@ impl Files {
     fn load_certificate(&mut self, days: u16) -> Result<(), String> {
         let text = |error: PkiError| error.to_string();
         let leaf = self.pki.server(&self.hosts, days).map_err(text)?;
-        let identity = identity(&leaf).map_err(|error| error.to_string())?;
+        let identity = TlsIdentity::from_leaf(&leaf.leaf).map_err(|error| error.to_string())?;
         self.identity.store(Arc::new(identity));
         self.leaf = leaf;
         Ok(())

@@ -63,7 +63,7 @@ pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<R
     let hosts = begin::hosts(&config);
     let state = begun.ledger.now();
     let leaf = begun.pki.server(&hosts, state.server_certificate_days())?;
-    let identity = Arc::new(ArcSwap::from_pointee(follow::identity(&leaf)?));
+    let identity = Arc::new(ArcSwap::from_pointee(TlsIdentity::from_leaf(&leaf.leaf)?));
     progress("Starting PostgreSQL");
     let mut agent = Agent::new(begin::agent(&config, &layout, &state))?;
     agent.start().await?;
