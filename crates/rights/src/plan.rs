@@ -382,7 +382,16 @@ fn members(have: &Picture, want: &Picture, steps: &mut Vec<Step>) {
             steps.push(Step::NoAdmin(group.clone(), members));
         }
     }
+    // For each new member PostgreSQL walks all that the group is in. The groups of single objects hold
+    // subgroups of the others, so they come last, while nothing is above them.
+    joins.sort_by_key(|step| matches!(step, Step::Join(group, _) if is_of_object(group)));
     steps.extend(joins);
+}
+
+/// Whether a group is an object's own: its name ends with an object id.
+fn is_of_object(group: &str) -> bool {
+    let last = group.rsplit('_').next().unwrap_or_default();
+    !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn rows(have: &Picture, want: &Picture, steps: &mut Vec<Step>) {
