@@ -742,6 +742,20 @@ fn a_default_does_not_read_for_who_alters() {
     );
 }
 
+// A temporary child makes ALTER TABLE fail for everyone, and DROP TABLE want CASCADE.
+#[test]
+#[ignore = "open: a temporary table may inherit from one that the user has no right on"]
+fn a_temporary_child_needs_a_right_on_its_parent() {
+    let cluster = keeper();
+    cluster.run(&["acl", "set", "public.kept", "maker", "get_acl"]);
+    cluster.sql("admin", "CREATE TABLE notes (id int)");
+    cluster.run(&["acl", "set", "public.notes", "maker", "get_acl"]);
+    cluster.sql_fails(
+        "maker",
+        "CREATE TEMP TABLE child () INHERITS (public.notes)",
+    );
+}
+
 // PostgreSQL's log quotes statements and the values in them.
 #[test]
 #[ignore = "open: postgres.log is made with mode 0644"]
