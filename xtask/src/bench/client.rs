@@ -108,6 +108,36 @@ impl Client {
         self.ready()
     }
 
+    /// Prepares a statement with one parameter, under the name `s`.
+    pub(super) fn prepare(&mut self, sql: &str) -> io::Result<()> {
+        let body = [b"s\0", sql.as_bytes(), b"\0\0\0"].concat();
+        self.add(b'P', &body)?;
+        self.add(b'S', &[])?;
+        self.stream.flush()?;
+        self.ready()
+    }
+
+    /// Runs the prepared statement, in one packet as libpq does.
+    pub(super) fn execute(&mut self, parameter: &str) -> io::Result<()> {
+        let count = u32::try_from(parameter.len()).map_err(io::Error::other)?;
+        let head: &[u8] = b"\0s\0\0\0\0\x01";
+        let body = [head, &count.to_be_bytes(), parameter.as_bytes(), b"\0\0"].concat();
+        let mut packet = Vec::with_capacity(64);
+        for (kind, body) in [
+            (b'B', body.as_slice()),
+            (b'D', b"P\0"),
+            (b'E', b"\0\0\0\0\0"),
+            (b'S', b""),
+        ] {
+            packet.push(kind);
+            packet.extend_from_slice(&length(body.len())?);
+            packet.extend_from_slice(body);
+        }
+        self.stream.write_all(&packet)?;
+        self.stream.flush()?;
+        self.ready()
+    }
+
     /// Says goodbye and closes.
     pub(super) fn leave(mut self) -> io::Result<()> {
         self.stream.conn.writer().write_all(b"X\0\0\0\x04")?;
@@ -187,11 +217,15 @@ impl Client {
     }
 
     fn send(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
+        self.add(kind, body)?;
+        self.stream.flush()
+    }
+
+    fn add(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
         let mut message = vec![kind];
         message.extend_from_slice(&length(body.len())?);
         message.extend_from_slice(body);
-        self.stream.write_all(&message)?;
-        self.stream.flush()
+        self.stream.write_all(&message)
     }
 }
 

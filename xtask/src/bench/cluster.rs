@@ -57,7 +57,6 @@ pub(super) struct Cluster {
     bouncer: Server,
     palisade: Server,
     ports: [u16; 3],
-    work: PathBuf,
     user: Option<OsUser>,
     _temp: TempDir,
 }
@@ -93,7 +92,6 @@ impl Cluster {
             bouncer,
             palisade,
             ports: setup.ports,
-            work: setup.work,
             user: setup.user,
             _temp: temp,
         })
@@ -116,11 +114,6 @@ impl Cluster {
             Way::Palisade => Some(&self.palisade),
             Way::Bouncer => Some(&self.bouncer),
         }
-    }
-
-    /// A directory for pgbench's logs.
-    pub(super) fn work(&self) -> &Path {
-        &self.work
     }
 
     /// pgbench as the measured user on this way; options go before the database.

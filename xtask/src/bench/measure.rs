@@ -1,11 +1,11 @@
 //! One measurement on one way.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use super::client::{Client, Target};
 use super::cluster::{Cluster, DATABASE, PASSWORD, Way};
+use super::figures::Each;
 use super::process::{Server, now, output};
 use super::scram::Password;
 
@@ -14,6 +14,13 @@ const CLIENTS: &str = "16";
 /// Threads of pgbench, and clients that log in at the same time.
 const PGBENCH_THREADS: &str = "2";
 const LOGGING_IN: usize = 8;
+/// pgbench's own query, and the rows that there are.
+const ONE_ROW: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = $1";
+const ROWS: u32 = 1_000_000;
+/// Queries on one way before the next has its turn; the first few, which find everything asleep, are
+/// not counted.
+const IN_A_ROW: usize = 50;
+const SETTLING: usize = 5;
 /// Clients that are there before the first look at the memory: what is made once is made.
 const WARM: u32 = 50;
 
@@ -27,38 +34,22 @@ pub(super) struct Speed {
 }
 
 /// What pgbench is told beside the server: said in the report, too.
-pub(super) fn many_words(seconds: u32) -> Vec<String> {
-    words(
-        &[
-            "-n",
-            "-S",
-            "-M",
-            "prepared",
-            "-c",
-            CLIENTS,
-            "-j",
-            PGBENCH_THREADS,
-        ],
-        seconds,
-    )
-}
-
-/// As [`many_words`], for one client.
-pub(super) fn one_words(seconds: u32) -> Vec<String> {
-    words(&["-n", "-S", "-M", "prepared", "-c", "1", "-l"], seconds)
-}
-
-fn words(fixed: &[&str], seconds: u32) -> Vec<String> {
-    let mut words: Vec<String> = fixed.iter().map(ToString::to_string).collect();
-    words.extend(["-T".to_owned(), seconds.to_string()]);
-    words
+pub(super) fn words(seconds: u32) -> Vec<String> {
+    let fixed = ["-n", "-S", "-M", "prepared"];
+    let seconds = seconds.to_string();
+    let sizes = ["-c", CLIENTS, "-j", PGBENCH_THREADS, "-T", &seconds];
+    fixed
+        .iter()
+        .chain(&sizes)
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// Many clients, one query at a time each.
 pub(super) fn throughput(cluster: &Cluster, way: Way, seconds: u32) -> Result<Speed, String> {
     let before = cpu(cluster, way)?;
     let mut pgbench = cluster.pgbench(way)?;
-    let said = output(pgbench.args(many_words(seconds)).arg(DATABASE))?;
+    let said = output(pgbench.args(words(seconds)).arg(DATABASE))?;
     let after = cpu(cluster, way)?;
     let number = |sign: &str| -> Option<f64> {
         let rest = said.lines().find_map(|line| line.strip_prefix(sign))?;
@@ -82,45 +73,42 @@ fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
     Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
-/// One client: the median time of a query in microseconds.
-pub(super) fn latency(cluster: &Cluster, way: Way, seconds: u32) -> Result<f64, String> {
-    let prefix = cluster.work().join("latency");
-    let mut pgbench = cluster.pgbench(way)?;
-    pgbench.args(one_words(seconds));
-    pgbench.arg("--log-prefix").arg(&prefix).arg(DATABASE);
-    output(&mut pgbench)?;
-    let mut times = Vec::new();
-    let files = std::fs::read_dir(cluster.work()).map_err(|error| error.to_string())?;
-    for file in files.flatten() {
-        if file.file_name().to_string_lossy().starts_with("latency.") {
-            times.extend(read_times(&file.path())?);
-            std::fs::remove_file(file.path()).map_err(|error| error.to_string())?;
+/// One client that waits for each answer: the median time of a query in microseconds on each way. It
+/// goes from way to way every few queries, so that whatever disturbs the machine disturbs all three.
+pub(super) fn latency(targets: &Each<Target>, seconds: u32) -> Result<Each<f64>, String> {
+    let told = |error: io::Error| format!("latency: {error}");
+    let mut clients = Vec::new();
+    for target in targets {
+        let mut client = Client::login(target, &mut Password::new(PASSWORD)).map_err(told)?;
+        client.prepare(ONE_ROW).map_err(told)?;
+        clients.push((client, Vec::new()));
+    }
+    let ways = u64::try_from(clients.len()).unwrap_or_default();
+    let end = now() + Duration::from_secs(u64::from(seconds) * ways);
+    let mut seed: u32 = 1;
+    while now() < end {
+        for (client, times) in &mut clients {
+            for number in 0..IN_A_ROW + SETTLING {
+                // "Numerical Recipes" of a generator; its upper bits are the good ones.
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let row = (seed >> 8) % ROWS + 1;
+                let text = row.to_string();
+                let start = now();
+                client.execute(&text).map_err(told)?;
+                if number >= SETTLING {
+                    times.push(start.elapsed());
+                }
+            }
         }
     }
-    times.sort_unstable();
-    grouped_median(&times).ok_or_else(|| "pgbench logged nothing".to_owned())
-}
-
-/// The third column: microseconds.
-fn read_times(path: &Path) -> Result<Vec<u32>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let time = |line: &str| line.split(' ').nth(2)?.parse().ok();
-    Ok(text.lines().filter_map(time).collect())
-}
-
-/// The median of sorted whole numbers, each of which stands for everything that rounds to it: finer
-/// than the unit, because thousands of queries share a number.
-fn grouped_median(sorted: &[u32]) -> Option<f64> {
-    let median = *sorted.get(sorted.len() / 2)?;
-    let below = sorted.partition_point(|time| *time < median);
-    let upto = sorted.partition_point(|time| *time <= median);
-    let half = count(sorted.len()) / 2.0;
-    let part = (half - count(below)) / count(upto - below);
-    Some(f64::from(median) - 0.5 + part)
-}
-
-fn count(number: usize) -> f64 {
-    u32::try_from(number).map_or(f64::INFINITY, f64::from)
+    let mut medians = [0.0; 3];
+    for (median, (client, mut times)) in medians.iter_mut().zip(clients) {
+        client.leave().map_err(told)?;
+        times.sort_unstable();
+        let middle = times.get(times.len() / 2).ok_or("no query was answered")?;
+        *median = middle.as_secs_f64() * 1e6;
+    }
+    Ok(medians)
 }
 
 /// Log-ins of several clients at the same time. With `query`, each runs one before it leaves.
@@ -205,19 +193,4 @@ pub(super) fn memory(
         client.leave().map_err(told)?;
     }
     Ok(Some((idle, after_query)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_is_finer_than_its_unit() {
-        assert_eq!(grouped_median(&[]), None);
-        assert_eq!(grouped_median(&[7]), Some(7.0));
-        assert_eq!(grouped_median(&[1, 2, 3]), Some(2.0));
-        // Three quarters are 10: the middle lies in the lower part of what rounds to 10.
-        let median = grouped_median(&[9, 10, 10, 10]).unwrap();
-        assert!(median > 9.5 && median < 10.0, "{median}");
-    }
 }

@@ -136,9 +136,7 @@ fn round(
         queries: on_each(targets, turn, |way, _| {
             measure::throughput(cluster, way, seconds)
         })?,
-        latency: on_each(targets, turn, |way, _| {
-            measure::latency(cluster, way, seconds)
-        })?,
+        latency: measure::latency(targets, seconds)?,
         logins: logins(false)?,
         logins_with_query: logins(true)?,
     })
@@ -181,9 +179,9 @@ fn about(
         say(&format!("TLS, {}", way.name()), &client.cipher());
         client.leave().map_err(|error| error.to_string())?;
     }
-    let pgbench = |words: Vec<String>| format!("pgbench {} {DATABASE}", words.join(" "));
-    say("queries", &pgbench(measure::many_words(options.seconds)));
-    say("latency", &pgbench(measure::one_words(options.seconds)));
+    let words = measure::words(options.seconds).join(" ");
+    say("queries", &format!("pgbench {words} {DATABASE}"));
+    say("seconds", &options.seconds.to_string());
     say("rounds", &options.rounds.to_string());
     Ok(about)
 }
