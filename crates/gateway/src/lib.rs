@@ -53,6 +53,7 @@ mod sessions;
 mod splice;
 mod tls;
 pub mod wire;
+mod workers;
 
 pub use config::{Config, Limits, PoolLimits};
 pub use metrics::{Figure, Metrics};

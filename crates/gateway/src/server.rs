@@ -23,6 +23,7 @@ use crate::pool::{Pool, PoolKey};
 use crate::scram::MockSecret;
 use crate::sessions::Sessions;
 use crate::tls::TlsIdentity;
+use crate::workers::Workers;
 
 /// How often idle connections to PostgreSQL are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) cancels: Arc<CancelKeys>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
+    workers: Workers,
     closing: AtomicBool,
     state: watch::Receiver<Arc<State>>,
 }
@@ -142,6 +144,7 @@ impl Gateway {
             cancels: Arc::default(),
             sessions: Arc::default(),
             metrics: Arc::default(),
+            workers: Workers::start(),
             closing: AtomicBool::new(false),
             identity,
             state,
@@ -165,7 +168,11 @@ impl Gateway {
         let shared = &self.shared;
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(accept(Arc::clone(shared), listener));
+            // What it accepts stays with the workers.
+            tasks.spawn_on(
+                accept(Arc::clone(shared), listener),
+                &shared.workers.handle(),
+            );
         }
         tasks.spawn(supervise(Arc::clone(shared)));
         tasks.spawn(sweep(Arc::clone(shared)));
