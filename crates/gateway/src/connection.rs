@@ -27,6 +27,8 @@ use crate::wire::startup::CancelRequest;
 /// A silent client is asked whether it is there, and again (nine times, by Linux' default).
 const KEEPALIVE_AFTER: Duration = Duration::from_mins(2);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// The length of a `Terminate` message: who said no more than this has used nothing.
+const TERMINATE_BYTES: u64 = 5;
 /// For a client that does not take its last message.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
@@ -159,6 +161,7 @@ async fn run(shared: &Arc<Shared>, session: Session) {
         reported,
     } = backend;
     let live = entry.live();
+    let silent_so_far = wire.inbox.is_empty() && !live.terms.lockstep;
     let mut link = if live.terms.lockstep {
         Link::Lockstep(Box::new(Lockstep::new(wire.stream, stream, wire.inbox)))
     } else {
@@ -181,7 +184,8 @@ async fn run(shared: &Arc<Shared>, session: Session) {
             for report in &reports {
                 Backend::note(&mut backend.reported, report);
             }
-            give_back(shared, key, backend).await;
+            let untouched = silent_so_far && up == TERMINATE_BYTES;
+            give_back(shared, key, backend, untouched).await;
         }
         Outcome::Closed => {}
         Outcome::Failed(error) => tracing::debug!(%error, "session broken"),

@@ -101,10 +101,22 @@ async fn connect(shared: &Shared, key: &PoolKey) -> Result<Backend, BackendError
     }
 }
 
-/// After a session: makes the connection as new and keeps it for the same user's next login.
-pub(crate) async fn give_back(shared: &Shared, key: PoolKey, mut backend: Backend) {
+/// After a session: makes the connection as new and keeps it for the same user's next login. One to
+/// which the session said nothing is as new already.
+pub(crate) async fn give_back(
+    shared: &Shared,
+    key: PoolKey,
+    mut backend: Backend,
+    untouched: bool,
+) {
     let limits = *shared.pool.limits();
     if limits.idle == 0 {
+        return;
+    }
+    if untouched {
+        if shared.is_current(&key) {
+            shared.pool.keep(key, backend, Instant::now());
+        }
         return;
     }
     match tokio::time::timeout(limits.reset_within, backend.reset()).await {

@@ -189,6 +189,22 @@ fn a_dead_connection_is_not_handed_out() {
     assert_eq!(reused(&door), 0);
 }
 
+/// Who logs in and leaves leaves nothing behind that would have to be discarded.
+#[test]
+fn a_connection_that_nobody_used_is_not_reset() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let cluster = door.cluster_key();
+    palisade_testkit::poll("reuse", Duration::from_secs(5), || {
+        let mut client = raw::tls(door.address, &cluster, false, true);
+        client.scram(&login_of("alice"), "pencil");
+        client.say(raw::TERMINATE);
+        (reused(&door) > 0).then_some(())
+    })
+    .unwrap();
+    let sql = "select count(*) from pg_stat_activity where usename = 'alice' and query <> ''";
+    assert_eq!(door.postgres.psql(sql).unwrap(), "0");
+}
+
 #[test]
 fn kept_connections_are_bounded_and_give_way() {
     let door = Door::open_with(DEFAULT_RULES, |config| {
@@ -201,6 +217,8 @@ fn kept_connections_are_bounded_and_give_way() {
     for user in ["alice", "alice", "alice", "alice", "bob", "bob"] {
         let mut client = raw::tls(door.address, &cluster, false, true);
         client.scram(&login_of(user), "pencil");
+        client.say(&query("select 1"));
+        client.until('Z');
         clients.push(client);
     }
     for mut client in clients {
