@@ -196,6 +196,14 @@ impl Gateway {
 
 /// Takes connections, each in a task of its own: a slow client delays nobody.
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    // Registered anew, here: a client is to wake the workers, not another thread that wakes them.
+    let listener = match listener.into_std().and_then(TcpListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "can't listen");
+            return;
+        }
+    };
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => take(&shared, tcp, peer),
