@@ -1,6 +1,6 @@
 //! The PostgreSQL that the daemon makes, starts and stops.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -393,8 +393,16 @@ fn spawn(
     user: &OsUser,
     log: &Path,
 ) -> Result<Child, Error> {
-    let open = std::fs::File::options().create(true).append(true).open(log);
+    // It quotes statements and the values in them.
+    let open = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(log);
     let output = open.map_err(Error::file("open", log))?;
+    output
+        .set_permissions(std::fs::Permissions::from_mode(0o600))
+        .map_err(Error::file("make private", log))?;
     let errors = output.try_clone().map_err(Error::file("open", log))?;
     let mut postgres = programs.command("postgres");
     postgres
