@@ -25,6 +25,15 @@ const TRIGGERS: [(&str, &str, &str); 4] = [
 /// The inner functions, which read the tables for whoever fires them.
 const DEFINERS: [&str; 4] = ["on_start", "on_end", "on_drop", "on_rewrite"];
 
+/// What each function pins; and the outer functions beside it, for all that they call.
+const PINNED: &str = "search_path=pg_catalog, pg_temp";
+const PINNED_OUTSIDE: [&str; 4] = [
+    PINNED,
+    "quote_all_identifiers=off",
+    "standard_conforming_strings=on",
+    "transform_null_equals=off",
+];
+
 /// Installs all, or puts it right again, in one transaction.
 pub(crate) async fn install(client: &mut Client) -> Result<(), Error> {
     const WHAT: &str = "install the guards";
@@ -76,20 +85,26 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
     let rows = client
         .query(
             "SELECT p.proname::text, p.prosrc, p.prosecdef, p.proowner = 10, \
-                    coalesce(p.proconfig = '{\"search_path=pg_catalog, pg_temp\"}', false) \
+                    coalesce(p.proconfig, '{}') \
              FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'palisade'::pg_catalog.regnamespace",
             &[],
         )
         .await
         .map_err(Error::sql(WHAT))?;
     for (name, body) in functions() {
+        let outside = TRIGGERS.iter().any(|(_, _, function)| *function == name);
+        let pinned = if outside {
+            &PINNED_OUTSIDE[..]
+        } else {
+            &[PINNED]
+        };
         let same = rows.iter().any(|row| {
             let (found, source, definer): (&str, &str, bool) = (row.get(0), row.get(1), row.get(2));
             found == name
                 && source == body
                 && definer == DEFINERS.contains(&name)
                 && row.get::<_, bool>(3)
-                && row.get::<_, bool>(4)
+                && row.get::<_, Vec<&str>>(4) == pinned
         });
         if !same {
             found.push(format!(

@@ -4,7 +4,8 @@
 -- executes fires the guards again; there the outer function sees a superuser and lets it pass. The user is
 -- session_user, which neither SET ROLE nor a SECURITY DEFINER function changes; but a background process
 -- (autovacuum calls the functions in an index) has the superuser as session_user and the table's owner as
--- current_user, so session_user alone never lets anything pass.
+-- current_user, so session_user alone never lets anything pass. The outer ones also pin the settings that
+-- change how a text is read or written, for all that they call.
 
 CREATE OR REPLACE FUNCTION palisade.refuse(tag text, why text, remedy text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
@@ -59,15 +60,17 @@ BEGIN
 END
 $palisade$;
 
--- The words of a possibly qualified, possibly quoted name, folded as SQL folds them.
+-- The words of a possibly qualified, possibly quoted name, folded and cut as SQL does it.
 CREATE OR REPLACE FUNCTION palisade.words(name text) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
-    SELECT parse_ident(name)
+    SELECT parse_ident(name)::name[]::text[]
 $palisade$;
 
 -- Statements in which PostgreSQL evaluates expressions over rows that are there already, before any
 -- later check. Only the text of a single statement that the client sent itself is believed; anything
--- else is refused for those who don't read everything.
+-- else is refused for those who don't read everything. A name counts only when what PostgreSQL expects
+-- behind it follows: a name that is cut short by what this does not know (a third part, U&, a letter
+-- beyond ASCII) is none.
 CREATE OR REPLACE FUNCTION palisade.check_expressions(tag text, context text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
@@ -98,12 +101,12 @@ BEGIN
         RETURN;
     END IF;
     -- One line of context is the guard's own: no function stands between it and the client.
-    IF context !~ '\n' AND statement !~ ';' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
+    IF context !~ '\n' AND statement !~ ';|--|/\*' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
         IF tag = 'CREATE INDEX' THEN
             part := regexp_match(statement, '^create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?(?:(?:if\s+not\s+exists\s+)?'
-                || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')\s*(.*)$', 'i');
+                || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')(\s*\(.*|\s+using\s.*)$', 'i');
             IF part IS NOT NULL THEN
-                IF part[2] ~* ('^(?:using\s+(?:btree|hash|gin|gist|brin|spgist)\s*)?\(\s*' || ident
+                IF part[2] ~* ('^\s*(?:using\s+(?:btree|hash|gin|gist|brin|spgist)\s*)?\(\s*' || ident
                         || '(?:\s+asc|\s+desc)?(?:\s*,\s*' || ident || '(?:\s+asc|\s+desc)?)*\s*\)$') THEN
                     RETURN;
                 END IF;
@@ -119,7 +122,9 @@ BEGIN
             END IF;
         ELSE
             part := regexp_match(statement, '^alter\s+(table|foreign\s+table|view|materialized\s+view|sequence|index)\s+'
-                || '(?:if\s+exists\s+)?(?:only\s+)?(' || named || ')\s*\*?\s+(\S.*)$', 'i');
+                || '(?:if\s+exists\s+)?(?:only\s+)?(' || named || ')\s*\*?\s+('
+                || '(?:add|alter|attach|cluster|detach|disable|drop|enable|force|inherit|no|not|of|owner|rename|replica'
+                || '|reset|set|validate)\s.*)$', 'i');
             IF part IS NOT NULL THEN
                 kind := (regexp_match(part[3], harmless, 'i'))[1];
                 -- A user's own type may bear a built-in name, and its default may be a function.
@@ -153,7 +158,7 @@ DECLARE
 BEGIN
     IF tag = 'CREATE INDEX' THEN
         part := regexp_match(current_query(), '^\s*create\s+(?:unique\s+)?index\s+concurrently\s+'
-            || '(?:(?:if\s+not\s+exists\s+)?' || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')', 'i');
+            || '(?:(?:if\s+not\s+exists\s+)?' || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')(?:\s*\(|\s+using\s)', 'i');
     ELSIF tag = 'DROP INDEX' THEN
         part := regexp_match(current_query(), '^\s*drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?('
             || named || ')\s*(?:cascade\s*|restrict\s*)?;?\s*$', 'i');
@@ -194,6 +199,17 @@ BEGIN
 END
 $palisade$;
 
+-- A transaction with one snapshot for all its statements would go by the rights of when it began.
+CREATE OR REPLACE FUNCTION palisade.refuse_old_snapshot(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        PERFORM palisade.refuse(tag, 'needs isolation level READ COMMITTED',
+            'Rights are read as they are now, not as they were when the transaction began.');
+    END IF;
+END
+$palisade$;
+
 -- A role that the ledger doesn't know, as itself: its objects are not ours, and ours are out of its reach.
 CREATE OR REPLACE FUNCTION palisade.is_stranger(fired_by text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
@@ -206,6 +222,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pali
 BEGIN
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
+    END IF;
+    IF tag = 'REFRESH MATERIALIZED VIEW' THEN
+        PERFORM palisade.refuse_old_snapshot(tag);
     END IF;
     IF tag IN ('DROP OWNED', 'ALTER DEFAULT PRIVILEGES', 'CREATE RULE', 'CREATE EVENT TRIGGER', 'ALTER EVENT TRIGGER',
                'CREATE FOREIGN DATA WRAPPER', 'ALTER FOREIGN DATA WRAPPER', 'CREATE LANGUAGE', 'ALTER LANGUAGE',
@@ -221,6 +240,10 @@ BEGIN
         PERFORM palisade.lend_view(tag, context);
     ELSIF palisade.is_superuser(session_user::text) THEN
         RETURN;
+    END IF;
+    IF tag IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'CREATE INDEX',
+               'CREATE STATISTICS', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+        PERFORM palisade.refuse_old_snapshot(tag);
     END IF;
     IF tag IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently' THEN
         PERFORM palisade.check_concurrently(tag);
@@ -363,6 +386,21 @@ BEGIN
 END
 $palisade$;
 
+-- A temporary table stands in the way of who alters a table that it inherits from.
+CREATE OR REPLACE FUNCTION palisade.end_temporary(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    parent oid;
+BEGIN
+    FOR parent IN SELECT i.inhparent FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
+        WHERE i.inhrelid = relation AND p.relpersistence <> 't'
+    LOOP
+        PERFORM palisade.refuse_old_snapshot(tag);
+        PERFORM palisade.demand_on(tag, 64, parent);
+    END LOOP;
+END
+$palisade$;
+
 -- Functions, types and whatever else has no ACL of its own: the schema's rights count.
 CREATE OR REPLACE FUNCTION palisade.end_other(tag text, command text, class oid, object oid, kind text,
     in_schema text, identity text) RETURNS void
@@ -476,7 +514,16 @@ BEGIN
         RETURN;
     END IF;
     FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
-        CONTINUE WHEN cmd.in_extension OR cmd.schema_name = 'pg_temp';
+        CONTINUE WHEN cmd.in_extension;
+        IF cmd.schema_name = 'pg_temp' THEN
+            IF cmd.classid = 'pg_class'::regclass THEN
+                PERFORM palisade.end_temporary(tag, cmd.objid);
+            END IF;
+            CONTINUE;
+        END IF;
+        IF NOT lasting THEN
+            PERFORM palisade.refuse_old_snapshot(tag);
+        END IF;
         lasting := true;
         IF cmd.classid IS NULL THEN
             PERFORM palisade.end_grant(cmd.command_tag, cmd.object_type);
@@ -558,9 +605,12 @@ BEGIN
     END IF;
     FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
         CONTINUE WHEN gone.is_temporary;
+        IF NOT lasting THEN
+            PERFORM palisade.refuse_old_snapshot(tag);
+        END IF;
         lasting := true;
         SELECT * INTO known FROM palisade.objects o WHERE o.class = gone.classid AND o.oid = gone.objid;
-        IF gone.schema_name = 'palisade' OR gone.object_identity = 'palisade' AND gone.object_type = 'schema' THEN
+        IF gone.schema_name = 'palisade' OR gone.object_name = 'palisade' AND gone.object_type = 'schema' THEN
             PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
         ELSIF gone.classid = 'pg_class'::regclass AND gone.objsubid = 0 THEN
             IF known.oid IS NULL AND gone.object_type IN ('table', 'view', 'materialized view', 'foreign table') THEN
@@ -633,6 +683,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pali
 BEGIN
     IF NOT palisade.is_stranger(fired_by) AND EXISTS (SELECT 1 FROM pg_class c
             WHERE c.oid = pg_event_trigger_table_rewrite_oid() AND c.relpersistence <> 't') THEN
+        PERFORM palisade.refuse_old_snapshot(tag);
         PERFORM palisade.demand_on(tag || ' that rewrites rows', 2, pg_event_trigger_table_rewrite_oid());
     END IF;
 END
@@ -644,7 +695,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.guard_start() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 DECLARE
     context text;
 BEGIN
@@ -656,7 +708,8 @@ END
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.guard_end() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
         PERFORM palisade.on_end(current_user::text, tg_tag);
@@ -665,7 +718,8 @@ END
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.guard_drop() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
         PERFORM palisade.on_drop(current_user::text, tg_tag);
@@ -674,7 +728,8 @@ END
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.guard_rewrite() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
         PERFORM palisade.on_rewrite(current_user::text, tg_tag);
