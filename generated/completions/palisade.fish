@@ -48,7 +48,7 @@ complete -c palisade -n "__fish_palisade_using_subcommand up" -l listen -d 'Wher
 complete -c palisade -n "__fish_palisade_using_subcommand up" -l superuser -d 'The superuser that a new cluster begins with' -r
 complete -c palisade -n "__fish_palisade_using_subcommand up" -l database -d 'The database that a new cluster manages' -r
 complete -c palisade -n "__fish_palisade_using_subcommand up" -l name -d 'What a new cluster is called' -r
-complete -c palisade -n "__fish_palisade_using_subcommand up" -s v -l verbose -d 'Write the log to standard error, too'
+complete -c palisade -n "__fish_palisade_using_subcommand up" -s v -l verbose -d 'Write the whole log to standard error, not what needs attention alone'
 complete -c palisade -n "__fish_palisade_using_subcommand up" -s h -l help -d 'Print help'
 complete -c palisade -n "__fish_palisade_using_subcommand daemon" -s c -l config -d 'The configuration file; without one the defaults and the environment count' -r -F
 complete -c palisade -n "__fish_palisade_using_subcommand daemon" -l name -d 'What a new cluster is called' -r

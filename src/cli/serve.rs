@@ -51,6 +51,7 @@ pub(crate) async fn daemon(args: DaemonArgs) -> ExitCode {
     let options = Options {
         config,
         cluster: args.name,
+        is_up: false,
     };
     end(serve(options).await)
 }

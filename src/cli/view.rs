@@ -21,6 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::clock;
 use super::common::{ClusterArgs, Signer};
 use super::error::CliError;
+use super::out;
 
 /// How long one answer of the daemon may take: a durable append waits for the disk.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
@@ -180,6 +181,13 @@ impl View {
 
     fn accept(&mut self, verified: &Verified, head: &HeadReply) -> Result<(), CliError> {
         let own = verified.head();
+        if !head.applied {
+            out::note(&format!(
+                "warning: entry {} is in the ledger, but PostgreSQL is not in line with it yet\nhint: `palisade status` \
+                 says why; log-ins follow the ledger all the same",
+                own.seq
+            ));
+        }
         if head.seq == own.seq && head.hash == own.hash.to_string() {
             return self.state.apply(verified).map_err(|error| {
                 CliError::no("the entry does not follow the ledger").because(&error)

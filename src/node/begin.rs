@@ -1,5 +1,6 @@
 //! What a node does before it serves: the key, the ledger, the user list.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(super) struct Begun {
     pub(super) ledger: Ledger,
     pub(super) pki: Pki,
     pub(super) users: Option<(UserList, ClusterAuthor)>,
-    pub(super) missing: Vec<String>,
+    pub(super) listed: Option<BTreeSet<String>>,
 }
 
 /// Opens the node's cluster, or begins it if the directory holds none and the key is there.
@@ -33,6 +34,7 @@ pub(super) async fn begin(
     config: &Config,
     layout: &Layout,
     cluster: &str,
+    any_database: bool,
 ) -> Result<Begun, NodeError> {
     if config.postgres.mode == PostgresMode::Attached {
         return Err(NodeError::Attached);
@@ -42,32 +44,32 @@ pub(super) async fn begin(
         None => None,
     };
     let (ledger, pki) = if layout.is_initialized() {
-        open(config, layout, author.as_ref())?
+        open(config, layout, author.as_ref(), any_database)?
     } else {
         let author = author
             .as_ref()
             .ok_or_else(|| NodeError::NoCluster(layout.root().to_owned()))?;
         create(config, layout, author, cluster).await?
     };
-    let (users, missing) = match (&config.security.user_list, author) {
+    let (users, listed) = match (&config.security.user_list, author) {
         (Some(path), Some(author)) => {
-            let (list, missing) = user_list(path, &ledger, &author).await?;
-            (Some((list, author)), missing)
+            let (list, listed) = user_list(path, &ledger, &author).await?;
+            (Some((list, author)), Some(listed))
         }
         (Some(path), None) => {
             tracing::warn!(
                 path = %path.display(),
                 "the user list is not followed: without security.cluster_private_file nobody can sign its users"
             );
-            (None, Vec::new())
+            (None, None)
         }
-        (None, _) => (None, Vec::new()),
+        (None, _) => (None, None),
     };
     Ok(Begun {
         ledger,
         pki,
         users,
-        missing,
+        listed,
     })
 }
 
@@ -84,6 +86,7 @@ fn open(
     config: &Config,
     layout: &Layout,
     author: Option<&ClusterAuthor>,
+    any_database: bool,
 ) -> Result<(Ledger, Pki), NodeError> {
     let public = pki::read_public_key(&layout.cluster_public_key())?;
     if let (Some(author), Some(path)) = (author, &config.security.cluster_private_file)
@@ -96,7 +99,7 @@ fn open(
     }
     let ledger = Ledger::open(Store::open(&layout.private())?, &public)?;
     let database = ledger.now().database().to_owned();
-    if database != config.postgres.database {
+    if !any_database && database != config.postgres.database {
         return Err(NodeError::OtherDatabase {
             configured: config.postgres.database.clone(),
             ledger: database,
@@ -135,11 +138,11 @@ async fn user_list(
     path: &Path,
     ledger: &Ledger,
     author: &ClusterAuthor,
-) -> Result<(UserList, Vec<String>), NodeError> {
+) -> Result<(UserList, BTreeSet<String>), NodeError> {
     let mut list = UserList::new(path);
     let reading = list.read(ledger, author).await?.unwrap_or_default();
     super::follow::report(path, &reading);
-    Ok((list, reading.missing))
+    Ok((list, reading.named))
 }
 
 /// The names and addresses that the server's certificate speaks for.

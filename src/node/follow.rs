@@ -27,6 +27,8 @@ pub(super) struct Files {
     pub(super) identity: Arc<ArcSwap<TlsIdentity>>,
     pub(super) hosts: Vec<String>,
     pub(super) board: Board,
+    /// Whether the user list is `up`'s own, which says nothing of the other users.
+    pub(super) own_list: bool,
     pub(super) reload: Arc<Notify>,
 }
 
@@ -52,7 +54,9 @@ impl Files {
             Ok(Some(reading)) => {
                 report(list.path(), &reading);
                 self.board.solve("user list");
-                self.board.set_missing(reading.missing);
+                if !self.own_list {
+                    self.board.set_listed(reading.named);
+                }
             }
             Err(error) => self.board.problem("user list", error.to_string()),
         }

@@ -23,7 +23,7 @@ pub(crate) fn start(log: &Log) {
 /// A log of what needs attention alone, for a command that shows its own progress.
 pub(crate) fn start_quiet() {
     start(&Log {
-        level: LogLevel::Error,
+        level: LogLevel::Warn,
         format: LogFormat::Text,
     });
 }

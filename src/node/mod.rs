@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// What a new cluster is called.
     pub(crate) cluster: String,
+    /// `palisade up`: the user list is its own, and the ledger says which database is managed.
+    pub(crate) is_up: bool,
 }
 
 /// A node that serves.
@@ -49,6 +51,7 @@ pub(crate) struct Running {
     stopped: mpsc::Receiver<()>,
     socket: std::path::PathBuf,
     addresses: Vec<std::net::SocketAddr>,
+    database: String,
 }
 
 /// Starts a node; `progress` is told each step as it begins.
@@ -59,7 +62,7 @@ pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<R
     progress("Opening the doors");
     let listeners = listen(&config).await?;
     progress("Reading the ledger");
-    let begun = begin::begin(&config, &layout, &options.cluster).await?;
+    let begun = begin::begin(&config, &layout, &options.cluster, options.is_up).await?;
     let hosts = begin::hosts(&config);
     let state = begun.ledger.now();
     let leaf = begun.pki.server(&hosts, state.server_certificate_days())?;
@@ -68,10 +71,19 @@ pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<R
     let mut agent = Agent::new(begin::agent(&config, &layout, &state))?;
     agent.start().await?;
     progress("Bringing PostgreSQL in line with the ledger");
-    serve(config, layout, begun, agent, listeners, (leaf, identity)).await
+    let own_list = options.is_up;
+    serve(
+        config,
+        layout,
+        begun,
+        agent,
+        listeners,
+        (leaf, identity, own_list),
+    )
+    .await
 }
 
-type Identity = (pki::ServerLeaf, Arc<ArcSwap<TlsIdentity>>);
+type Identity = (pki::ServerLeaf, Arc<ArcSwap<TlsIdentity>>, bool);
 
 async fn serve(
     config: Config,
@@ -79,13 +91,15 @@ async fn serve(
     begun: Begun,
     mut agent: Agent,
     listeners: Vec<TcpListener>,
-    (leaf, identity): Identity,
+    (leaf, identity, own_list): Identity,
 ) -> Result<Running, NodeError> {
     let state = begun.ledger.now();
     agent.apply(&state).await?;
     let board = Board::new(&begun.ledger, &config, begin::version(&agent));
     board.set_certificate(&leaf);
-    board.set_missing(begun.missing);
+    if let Some(listed) = begun.listed.filter(|_| !own_list) {
+        board.set_listed(listed);
+    }
 
     let (stop, stopping) = watch::channel(false);
     let (stopped, has_stopped) = mpsc::channel(1);
@@ -135,6 +149,7 @@ async fn serve(
         identity,
         hosts: begin::hosts(&config),
         board: board.clone(),
+        own_list,
         reload,
     }));
     let reconciler = reconcile::Reconciler {
@@ -153,6 +168,7 @@ async fn serve(
         stopped: has_stopped,
         socket,
         addresses,
+        database: state.database().to_owned(),
     })
 }
 
@@ -160,6 +176,11 @@ impl Running {
     /// Where the gateway listens.
     pub(crate) fn addresses(&self) -> &[std::net::SocketAddr] {
         &self.addresses
+    }
+
+    /// The database that is managed.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
     }
 
     /// Serves until a signal or a command says stop, then stops PostgreSQL and everything else.

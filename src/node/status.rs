@@ -1,6 +1,6 @@
 //! What is known of the node, for `palisade status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use palisade_daemon::config::Config;
@@ -8,11 +8,16 @@ use palisade_daemon::ledger::Ledger;
 use palisade_daemon::pki::ServerLeaf;
 use palisade_daemon::system;
 use palisade_gateway::Observer;
+use palisade_ledger::State;
 use palisade_link::api::{DriftLine, HeadReply, Status};
 use time::format_description::well_known::Rfc3339;
 
 /// Differences that are kept for showing.
 const MAX_DRIFT: usize = 100;
+
+/// What a cluster is told that nobody administers.
+const NO_SUPERUSER: &str = "there is no superuser who may log in: name one in the user list, or say palisade user add \
+     -u NAME --superuser=on --as-cluster-key FILE -s NAME.credentials";
 
 /// The board that all parts of a node write their news on.
 #[derive(Clone)]
@@ -28,7 +33,7 @@ struct News {
     observer: Option<Observer>,
     drift: Vec<DriftLine>,
     certificate_until: Option<String>,
-    missing: Vec<String>,
+    listed: Option<BTreeSet<String>>,
     problems: BTreeMap<&'static str, String>,
 }
 
@@ -46,7 +51,7 @@ impl Board {
             observer: None,
             drift: Vec::new(),
             certificate_until: None,
-            missing: Vec::new(),
+            listed: None,
             problems: BTreeMap::new(),
         };
         Self {
@@ -71,8 +76,9 @@ impl Board {
         self.news().certificate_until = leaf.until.format(&Rfc3339).ok();
     }
 
-    pub(super) fn set_missing(&self, missing: Vec<String>) {
-        self.news().missing = missing;
+    /// Notes whom the user list names.
+    pub(super) fn set_listed(&self, listed: BTreeSet<String>) {
+        self.news().listed = Some(listed);
     }
 
     /// Notes a difference that was found in PostgreSQL.
@@ -113,6 +119,13 @@ impl Board {
     fn status(&self) -> Status {
         let state = self.ledger.now();
         let news = self.news();
+        let mut problems: Vec<String> = news.problems.values().cloned().collect();
+        if !state
+            .users()
+            .any(|user| user.superuser && user.may_log_in())
+        {
+            problems.push(NO_SUPERUSER.to_owned());
+        }
         let sessions = news.observer.as_ref().map_or(0, |o| o.sessions().len());
         Status {
             cluster: state.cluster().to_owned(),
@@ -121,6 +134,7 @@ impl Board {
             head: HeadReply {
                 seq: state.head().seq,
                 hash: state.head().hash.to_string(),
+                applied: news.applied >= Some(state.head().seq),
             },
             gateway: news.gateway.clone(),
             postgres: news.postgres.clone(),
@@ -128,8 +142,17 @@ impl Board {
             sessions: u64::try_from(sessions).unwrap_or(u64::MAX),
             drift: news.drift.clone(),
             certificate_until: news.certificate_until.clone(),
-            not_in_user_list: news.missing.clone(),
-            problems: news.problems.values().cloned().collect(),
+            not_in_user_list: unlisted(&state, news.listed.as_ref()),
+            problems,
         }
     }
+}
+
+/// Users of the ledger whom a followed user list does not name.
+fn unlisted(state: &State, listed: Option<&BTreeSet<String>>) -> Vec<String> {
+    let Some(listed) = listed else {
+        return Vec::new();
+    };
+    let names = state.users().map(|user| user.name.to_string());
+    names.filter(|name| !listed.contains(name)).collect()
 }

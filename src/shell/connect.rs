@@ -53,6 +53,20 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
+    /// What to do about the two that have the manual's words alone.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::LoginFailed => Some(
+                "is the credentials file the user's newest, and the public key file this cluster's? If they \
+                 are, the server did not prove the cluster key: do not go on",
+            ),
+            Self::InvalidReply => Some(
+                "the cluster is secured: give --cluster-public-key-file and --user-credentials-file",
+            ),
+            Self::Other { .. } => None,
+        }
+    }
+
     fn other(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Other {
             cause: cause.into(),

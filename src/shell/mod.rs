@@ -74,6 +74,9 @@ async fn run_to_exit(args: ShellArgs) -> Exit {
         Ok(session) => session,
         Err(error) => {
             Printer::say(&format!("{error}\n"));
+            if let Some(hint) = error.hint() {
+                Printer::say(&format!("hint: {hint}\n"));
+            }
             return Exit::Connection;
         }
     };

@@ -48,7 +48,7 @@ pub(crate) struct UpArgs {
     /// What a new cluster is called
     #[arg(long, value_name = "NAME", default_value = "palisade")]
     name: String,
-    /// Write the log to standard error, too
+    /// Write the whole log to standard error, not what needs attention alone
     #[arg(long, short)]
     verbose: bool,
 }
@@ -109,11 +109,24 @@ pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
     let options = Options {
         config,
         cluster: args.name.clone(),
+        is_up: true,
     };
     let running = node::start(options, &|step| steps.begin(step)).await?;
     steps.done();
     let user = superuser(&files, args);
-    summary::print(&files, running.addresses(), &user, &args.database, fresh);
+    if user != args.superuser.as_str() {
+        steps.note(&format!(
+            "note: this cluster began with the superuser {user}; --superuser {} is not used",
+            args.superuser
+        ));
+    }
+    summary::print(
+        &files,
+        running.addresses(),
+        &user,
+        running.database(),
+        fresh,
+    );
     running.wait().await
 }
 

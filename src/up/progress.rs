@@ -37,6 +37,12 @@ impl Steps {
         self.current.replace(Some((bar, step.to_owned())));
     }
 
+    /// Says something beside the steps.
+    pub(super) fn note(&self, text: &str) {
+        self.done();
+        drop(writeln!(std::io::stderr(), "{text}"));
+    }
+
     /// Ends the step that is under way.
     pub(super) fn done(&self) {
         if let Some((bar, step)) = self.current.take() {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::Files;
 
@@ -13,7 +14,7 @@ pub(super) fn print(
     database: &str,
     fresh: bool,
 ) {
-    let dir = files.layout.root().display();
+    let dir = quoted(files.layout.root());
     let began = if fresh {
         "A new secured cluster serves"
     } else {
@@ -23,7 +24,12 @@ pub(super) fn print(
         .first()
         .map_or_else(String::new, ToString::to_string);
     let (host, port) = host_and_port(addresses.first());
-    let credentials = files.credentials(user);
+    // An IPv6 address stands in brackets before a port.
+    let cluster = match addresses.first() {
+        Some(address) if !address.ip().is_unspecified() => address.to_string(),
+        Some(_) | None => format!("{host}:{port}"),
+    };
+    let credentials = quoted(&files.credentials(user));
     let text = format!(
         "
 {began} at {address} (TLS 1.3 only).
@@ -37,22 +43,44 @@ Connect with psql:
   psql \"host={host} port={port} dbname={database} user={user} sslmode=verify-full sslrootcert={root} sslcert={certificate} sslkey={key}\"
 
 Connect with Palisade's own shell:
-  palisade shell --cluster-public-key-file={public} --user-credentials-file={credentials} --cluster {host}:{port}
+  palisade shell --cluster-public-key-file={public} --user-credentials-file={credentials} --cluster {cluster}
 
 Add a user who may read everything, and give him his credentials file:
   palisade user add --dir {dir} --as {credentials} -u alice --privileges select -s alice.credentials
 
 Ctrl-C stops the cluster; the next `palisade up` starts it again with all that is in it.
 ",
-        public = files.layout.cluster_public_key().display(),
-        root = files.layout.root_certificate().display(),
-        certificate = files.certificate(user).display(),
-        key = files.key(user).display(),
-        credentials = credentials.display(),
+        public = quoted(&files.layout.cluster_public_key()),
+        root = value(&files.layout.root_certificate()),
+        certificate = value(&files.certificate(user)),
+        key = value(&files.key(user)),
     );
     let mut out = std::io::stdout().lock();
     // Nobody may be reading; the cluster serves all the same.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// A path as a shell's word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// A path as a value in a connection string that stands in double quotes (PostgreSQL, chapter
+/// "Connection Strings").
+fn value(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.contains([' ', '\'', '\\']) {
+        let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("'{escaped}'")
+    } else {
+        text
+    }
 }
 
 fn host_and_port(address: Option<&SocketAddr>) -> (String, u16) {

@@ -110,6 +110,14 @@ impl Control {
         drop(tokio::time::timeout(SETTLE, reached).await);
     }
 
+    fn reply(&self, head: &Head) -> Json<HeadReply> {
+        Json(HeadReply {
+            seq: head.seq,
+            hash: head.hash.to_string(),
+            applied: *self.applied.borrow() >= head.seq,
+        })
+    }
+
     /// The routes.
     fn router(self) -> Router {
         Router::new()
@@ -220,23 +228,6 @@ fn failure(error: impl Into<String>) -> Failure {
     }
 }
 
-impl From<&Head> for Reply {
-    fn from(head: &Head) -> Self {
-        Self(HeadReply {
-            seq: head.seq,
-            hash: head.hash.to_string(),
-        })
-    }
-}
-
-struct Reply(HeadReply);
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Response {
-        Json(self.0).into_response()
-    }
-}
-
 struct Refused(StatusCode, Failure);
 
 impl IntoResponse for Refused {
@@ -266,8 +257,8 @@ impl From<AppendError> for Refused {
     }
 }
 
-async fn head(Shared(control): Shared<Control>) -> Reply {
-    Reply::from(&control.ledger.now().head())
+async fn head(Shared(control): Shared<Control>) -> Json<HeadReply> {
+    control.reply(&control.ledger.now().head())
 }
 
 #[derive(Deserialize)]
@@ -287,10 +278,10 @@ async fn entries(
     Ok(entries.concat().into())
 }
 
-async fn append(Shared(control): Shared<Control>, body: Bytes) -> Result<Reply, Refused> {
+async fn append(Shared(control): Shared<Control>, body: Bytes) -> Result<Json<HeadReply>, Refused> {
     let head = control.ledger.append(body.to_vec()).await?;
     control.settle(head.seq).await;
-    Ok(Reply::from(&head))
+    Ok(control.reply(&head))
 }
 
 async fn status(Shared(control): Shared<Control>) -> Json<Status> {

@@ -51,7 +51,7 @@ pub enum FileError {
         mode: u32,
     },
     /// It belongs to somebody else.
-    #[error("{} belongs to another user (uid {owner}); say: chown {me} {}", path.display(), path.display())]
+    #[error("{} belongs to another user (uid {owner}, we are uid {me}): run this as that user, or name another directory or file", path.display())]
     Foreign {
         /// Which.
         path: PathBuf,

@@ -26,7 +26,7 @@ pub enum StoreError {
     )]
     OldFormat(PathBuf),
     /// Another process has it open.
-    #[error("{} is open in another process: is a daemon running already?", .0.display())]
+    #[error("{} is open in another process: this cluster runs already (palisade status)", .0.display())]
     InUse(PathBuf),
     /// The database failed.
     #[error("the ledger at {} can't be {what}: {source}", path.display())]

@@ -1,6 +1,7 @@
 //! The user list that a daemon follows: what it says and the ledger lacks is appended under the
 //! cluster key's name, at start and whenever the file changes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use palisade_ledger::users_cfg::{UsersCfg, UsersCfgError};
@@ -41,6 +42,8 @@ pub struct Reading {
     pub appended: usize,
     /// Users whose record the ledger refused, and why.
     pub refused: Vec<String>,
+    /// The names of the file's users.
+    pub named: BTreeSet<String>,
     /// Users of the ledger that the file does not name.
     pub missing: Vec<String>,
 }
@@ -79,6 +82,11 @@ impl UserList {
         let state = ledger.now();
         let mut reading = Reading {
             users: list.users().len(),
+            named: list
+                .users()
+                .iter()
+                .map(|user| user.username.to_string())
+                .collect(),
             missing: list
                 .missing(&state)
                 .iter()

@@ -39,6 +39,8 @@ pub(crate) enum BackendError {
         sqlstate: &'static str,
         message: String,
     },
+    #[error("the client asked for database {asked:?}, the cluster manages {managed:?}")]
+    OtherDatabase { asked: String, managed: String },
 }
 
 /// Errors that the client, who has proved himself, is told as PostgreSQL has them: what he asked for
@@ -60,6 +62,12 @@ impl BackendError {
             Self::Refused { sqlstate, message } if TOLD.contains(sqlstate) => {
                 face(sqlstate, message)
             }
+            Self::OtherDatabase { asked, managed } => face(
+                "3D000",
+                &format!(
+                    "there is no database \"{asked}\" here: this cluster manages \"{managed}\""
+                ),
+            ),
             Self::Refused { .. } | Self::AsksForProof(_) => {
                 face("57P03", "the database does not know this user yet")
             }

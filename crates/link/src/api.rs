@@ -26,6 +26,8 @@ pub struct HeadReply {
     pub seq: u64,
     /// Its hash, in hexadecimal digits.
     pub hash: String,
+    /// Whether PostgreSQL is in line with it.
+    pub applied: bool,
 }
 
 /// Why a request was not done.

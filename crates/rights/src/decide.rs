@@ -124,6 +124,8 @@ pub struct Answer {
     pub rule: Rule,
     /// What was asked for.
     pub privilege: Privileges,
+    /// What of it the user lacks.
+    pub missing: Privileges,
     /// On what.
     pub object: ObjectName,
 }
@@ -131,16 +133,15 @@ pub struct Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.allowed { "yes" } else { "no" };
-        let gives = if self.allowed { "" } else { " without" };
         write!(
             f,
-            "{word}: {} on {}: {}{gives}",
+            "{word}: {} on {}: {}",
             self.privilege, self.object, self.rule
         )?;
-        if !self.allowed {
-            write!(f, " {}", self.privilege)?;
+        match (self.allowed, &self.rule) {
+            (false, Rule::Acl(_) | Rule::Default) => write!(f, " lacks {}", self.missing),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -155,6 +156,7 @@ pub fn can(state: &State, user: &str, privilege: Privileges, object: &ObjectName
         allowed: !privilege.is_empty() && decided.privileges.contains(privilege),
         rule: decided.rule,
         privilege,
+        missing: privilege.without(decided.privileges),
         object: object.clone(),
     };
     let Some(user) = state.user_by_name(user) else {

@@ -43,7 +43,7 @@ fn each_rule_decides_and_is_named() {
             "insert",
             "app.x",
             false,
-            "no: insert on app.x: the user's default privileges without insert",
+            "no: insert on app.x: the user's default privileges lacks insert",
         ),
         // "The default privileges are ignored for every entry with explicit privileges for the given user."
         (
@@ -51,7 +51,7 @@ fn each_rule_decides_and_is_named() {
             "select",
             "app.t",
             false,
-            "no: select on app.t: the user's ACL on app.t without select",
+            "no: select on app.t: the user's ACL on app.t lacks select",
         ),
         (
             "bob",
@@ -66,14 +66,14 @@ fn each_rule_decides_and_is_named() {
             "select",
             "app.d",
             false,
-            "no: select on app.d: the user's ACL on app.d without select",
+            "no: select on app.d: the user's ACL on app.d lacks select",
         ),
         (
             "bob",
             "select",
             "shut.t",
             false,
-            "no: select on shut.t: the ACL on schema shut shuts the user out of it without select",
+            "no: select on shut.t: the ACL on schema shut shuts the user out of it",
         ),
         (
             "bob",
@@ -87,7 +87,7 @@ fn each_rule_decides_and_is_named() {
             "create",
             "app.t",
             false,
-            "no: create on app.t: the user's default privileges without create",
+            "no: create on app.t: the user's default privileges lacks create",
         ),
         (
             "bob",
@@ -101,21 +101,21 @@ fn each_rule_decides_and_is_named() {
             "select",
             "app.x",
             false,
-            "no: select on app.x: the user's default privileges have denied without select",
+            "no: select on app.x: the user's default privileges have denied",
         ),
         (
             "off",
             "select",
             "app.x",
             false,
-            "no: select on app.x: the user is disabled without select",
+            "no: select on app.x: the user is disabled",
         ),
         (
             "eve",
             "select",
             "app.x",
             false,
-            "no: select on app.x: there is no such user without select",
+            "no: select on app.x: there is no such user",
         ),
     ];
     for (user, privilege, on, allowed, words) in cases {

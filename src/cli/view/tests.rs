@@ -57,7 +57,7 @@ impl Book {
 
     fn head(&self) -> String {
         let hash = Hash::of(self.0.last().unwrap());
-        format!("{{\"seq\":{},\"hash\":\"{hash}\"}}", self.0.len() - 1)
+        format!("{{\"seq\":{},\"hash\":\"{hash}\",\"applied\":true}}", self.0.len() - 1)
     }
 }
 
@@ -248,8 +248,8 @@ fn another_clusters_ledger_is_found() {
 fn a_change_that_was_swallowed_is_found() {
     for answer in [
         // "Taken", with the head that the change would have had no part in.
-        "{\"seq\":2,\"hash\":\"00\"}",
-        "{\"seq\":1,\"hash\":\"00\"}",
+        "{\"seq\":2,\"hash\":\"00\",\"applied\":true}",
+        "{\"seq\":1,\"hash\":\"00\",\"applied\":true}",
     ] {
         let fake = Fake::start(
             Book::begin(),

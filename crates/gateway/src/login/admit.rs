@@ -97,6 +97,12 @@ async fn connect(shared: &Shared, key: &PoolKey) -> Result<Backend, BackendError
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             login().await
         }
+        Err(BackendError::Refused { .. }) if key.database != shared.state().database() => {
+            Err(BackendError::OtherDatabase {
+                asked: key.database.clone(),
+                managed: shared.state().database().to_owned(),
+            })
+        }
         result => result,
     }
 }
