@@ -293,6 +293,7 @@ impl Agent {
                 }
             }
         }
+        report.sessions_ended += session::end_departed(&running.session.client).await?;
         // Whoever logged in between the two is out now for good.
         report.sessions_ended += session::end_shut_out(&running.session.client, state).await?;
         Ok(report)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_rights::{Plan, Step};
+use palisade_rights::{Plan, Step, quote_literal};
 use tokio_postgres::Client;
 
 use crate::error::Error;
@@ -45,7 +45,7 @@ pub(crate) async fn execute(
             found,
         });
     }
-    let mut piece = String::new();
+    let mut piece = departures(plan);
     for step in &plan.steps {
         piece.push_str(&step.sql());
         piece.push('\n');
@@ -66,6 +66,23 @@ pub(crate) async fn execute(
     Ok(found.saturating_add(1))
 }
 
+/// Notes who is taken out of which role: their sessions may have it by SET ROLE, and end after the plan.
+fn departures(plan: &Plan) -> String {
+    let insert = |step: &Step| {
+        let Step::Leave(role, members) = step else {
+            return None;
+        };
+        let members: Vec<String> = members.iter().map(|name| quote_literal(name)).collect();
+        Some(format!(
+            "INSERT INTO palisade.departed (role, member) \
+             SELECT {}, pg_catalog.unnest(ARRAY[{}]::text[]);\n",
+            quote_literal(role),
+            members.join(",")
+        ))
+    };
+    plan.steps.iter().filter_map(insert).collect()
+}
+
 /// Tells the guards what the plan changed, so that they don't take it for the work of the next GRANT.
 fn remember(plan: &Plan) -> String {
     let touched: BTreeSet<_> = plan
@@ -84,7 +101,7 @@ fn remember(plan: &Plan) -> String {
         return "SELECT palisade.remember_all();".to_owned();
     }
     let call = |object: &&palisade_rights::Object| {
-        let label = palisade_rights::quote_literal(&object.label);
+        let label = quote_literal(&object.label);
         match object.kind {
             None => format!("SELECT palisade.remember_schema({label}::regnamespace);"),
             Some(_) => format!("SELECT palisade.remember({label}::regclass);"),

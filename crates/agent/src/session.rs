@@ -79,6 +79,23 @@ pub(crate) async fn end_shut_out(client: &Client, state: &State) -> Result<u64, 
     Ok(ended.unsigned_abs())
 }
 
+/// Ends the sessions of users who were taken out of a role, and are not in it some other way: SET ROLE
+/// lasts as long as the session.
+pub(crate) async fn end_departed(client: &Client) -> Result<u64, Error> {
+    let query = "WITH gone AS (DELETE FROM palisade.departed RETURNING role, member), \
+             here AS (SELECT DISTINCT a.usesysid AS oid FROM pg_stat_activity a JOIN palisade.users u ON u.name = a.usename::text), \
+             out AS (SELECT DISTINCT h.oid FROM gone g JOIN pg_roles r ON r.rolname = g.role \
+                     JOIN pg_roles m ON m.rolname = g.member \
+                     JOIN here h ON pg_has_role(h.oid, m.oid, 'MEMBER') AND NOT pg_has_role(h.oid, r.oid, 'MEMBER')) \
+         SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN out o ON o.oid = a.usesysid";
+    let row = client
+        .query_one(query, &[])
+        .await
+        .map_err(Error::sql("end sessions"))?;
+    let ended: i64 = row.get(0);
+    Ok(ended.unsigned_abs())
+}
+
 /// Waits for `work` on the agent's connection, and ends sessions that hold rows which it has to change. Who
 /// merely reads a table is waited for.
 pub(crate) async fn with_blockers_ended<T>(

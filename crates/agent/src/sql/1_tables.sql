@@ -47,7 +47,13 @@ CREATE TABLE IF NOT EXISTS palisade.objects (
 );
 CREATE INDEX IF NOT EXISTS objects_name ON palisade.objects (name);
 
-REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects FROM PUBLIC;
+-- Who was taken out of a role. SET ROLE outlives that, so the agent ends their sessions.
+CREATE TABLE IF NOT EXISTS palisade.departed (
+    role text NOT NULL,
+    member text NOT NULL
+);
+
+REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, palisade.departed FROM PUBLIC;
 
 -- Information functions and views that show rows' values to whoever owns the table: every user with a
 -- right to define owns all tables, so these would show them the values without `select`.
