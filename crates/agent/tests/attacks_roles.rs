@@ -186,13 +186,65 @@ async fn a_background_process_is_no_superuser_to_the_guards() {
     .await;
     dev.ok("create table app.devs (a int unique, b int references app.devs (a))")
         .await;
-    dev.ok("create index on app.devs (app.fuse(a))").await;
+    let index = "create index on app.devs (app.fuse(a))";
+    dev.refused(index).await;
+    let root = scene.bench.log_in("root").await;
+    root.ok(index).await;
     dev.ok("insert into app.devs select generate_series(1, 1000)")
         .await;
     // What autovacuum does, at once.
     scene.bench.by_hand("analyze app.devs").await;
     scene.bench.by_hand("reindex table app.devs").await;
     assert!(scene.bench.postgres.log().contains("defused"));
+    scene.unharmed().await;
+}
+
+// A cascade runs as the owner of the tables with foreign keys, and so would whatever hangs on them.
+#[tokio::test]
+async fn a_cascade_runs_nothing_of_users() {
+    let mut scene = scene().await;
+    let dev = &scene.dev;
+    for sql in [
+        "create function app.five() returns int language sql immutable as 'select 5'",
+        "create function app.tf() returns trigger language plpgsql as $$begin return new; end$$",
+        "create domain app.small as int check (value < 9)",
+        "create table app.p (id int primary key)",
+        "create table app.c (id int references app.p on delete cascade, n int, at timestamptz default now())",
+        "create table app.q (id int primary key)",
+        "create trigger t before insert on app.q for each row execute function app.tf()",
+        "create table app.pp (id int, n int) partition by list (id)",
+        "create table app.pp1 partition of app.pp for values in (1)",
+        "alter table app.pp1 add foreign key (id) references app.p",
+        "alter table app.c alter n set default 5, add check (n > 0)",
+    ] {
+        dev.ok(sql).await;
+    }
+    let trigger = "create trigger t before delete on app.c for each row execute function app.tf()";
+    all_refused(
+        dev,
+        &[
+            trigger,
+            "create trigger t before delete on app.pp for each row execute function app.tf()",
+            "alter table app.c alter n set default app.five()",
+            "alter table app.c alter n set default length(query_to_xml('table app.secret', true, false, '')::text)",
+            "alter table app.c add check (n < app.five())",
+            "alter table app.pp add check (n < app.five())",
+            "alter table app.c add m app.small",
+            "create index on app.c (app.five())",
+            "create table app.d (id int default app.five() references app.p on delete set default)",
+            "create table app.d (id int references app.p, n app.small)",
+            "create table app.d (id int references app.q)",
+            "alter table app.c add foreign key (n) references app.q",
+        ],
+    )
+    .await;
+    scene.bench.log_in("root").await.ok(trigger).await;
+    let replace = "create or replace function app.tf() returns trigger language plpgsql as $$begin return old; end$$";
+    all_refused(
+        dev,
+        &[replace, "alter function app.tf() set search_path = app"],
+    )
+    .await;
     scene.unharmed().await;
 }
 

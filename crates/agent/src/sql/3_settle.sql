@@ -16,6 +16,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
         WHERE k.contype = 'f' AND (k.conrelid = relation OR k.confrelid = relation))
 $palisade$;
 
+-- Has the table code of a user: a trigger, or a function in what is evaluated when rows change?
+CREATE OR REPLACE FUNCTION palisade.carries_code(relation oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    RETURN palisade.code_of(relation) <> '{}' OR EXISTS (SELECT 1 FROM pg_trigger t
+        WHERE t.tgrelid = relation AND (NOT t.tgisinternal OR t.tgfoid >= 16384));
+END
+$palisade$;
+
+-- A cascade runs what hangs on the table as its owner, who holds all tables with foreign keys.
+CREATE OR REPLACE FUNCTION palisade.refuse_code_on_keys(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = session_user::text)
+            AND NOT palisade.is_superuser(session_user::text) THEN
+        PERFORM palisade.refuse(tag, 'would bring a function, trigger or domain and a foreign key together on a table',
+            'A cascade would run it with the rights of all such tables. Ask a Palisade superuser.');
+    END IF;
+END
+$palisade$;
+
 -- The group of those who hold an object's flag where someone's explicit ACL departs from the default.
 CREATE OR REPLACE FUNCTION palisade.settle_group(group_role text, members text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
@@ -120,6 +141,9 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
     noun := CASE rel.kind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END;
     owner := CASE WHEN palisade.has_keys(relation) THEN 'palisade_keys' ELSE 'palisade_owner' END;
+    IF owner = 'palisade_keys' AND rel.owner <> owner AND palisade.carries_code(relation) THEN
+        PERFORM palisade.refuse_code_on_keys('FOREIGN KEY');
+    END IF;
     -- A column's sequence goes with its table; PostgreSQL moves it itself.
     IF rel.owner <> owner AND NOT rel.linked THEN
         EXECUTE format('ALTER TABLE %s OWNER TO %I', rel.name, owner);
@@ -234,6 +258,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     relation oid;
     left_out text;
+    gone text[];
     changed boolean := false;
 BEGIN
     FOR relation IN
@@ -250,7 +275,7 @@ BEGIN
         PERFORM palisade.remember(relation);
     END LOOP;
     IF changed THEN
-        SELECT string_agg(quote_ident(m.rolname), ', ') INTO left_out
+        SELECT string_agg(quote_ident(m.rolname), ', '), array_agg(m.rolname::text) INTO left_out, gone
         FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member
         WHERE a.roleid = 'palisade_keys'::regrole AND m.rolname::text IN (
             SELECT x.user_name FROM pg_class c, palisade.names_of(c.oid) n
@@ -259,6 +284,7 @@ BEGIN
               AND x.privileges & 27 <> 26)
           AND NOT palisade.is_superuser(m.rolname::text);
         IF left_out IS NOT NULL THEN
+            INSERT INTO palisade.departed (role, member) SELECT 'palisade_keys', m FROM unnest(gone) m;
             EXECUTE format('REVOKE palisade_keys FROM %s', left_out);
         END IF;
     END IF;
@@ -275,21 +301,49 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
              FROM pg_attribute a WHERE a.attrelid = object AND a.attacl IS NOT NULL), '') END
 $palisade$;
 
--- The users' functions, operators and domains that run when someone writes to the table or reads the view.
+-- PostgreSQL's own functions in a stored expression that do more than compute: some read tables by a name
+-- in a text, with the rights of whoever evaluates the expression.
+CREATE OR REPLACE FUNCTION palisade.calls_in(tree text) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT coalesce(array_agg(DISTINCT p.oid), '{}')
+    FROM regexp_matches(tree, ':[a-z]*(?:funcid|fnoid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
+    WHERE NOT (p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (p.provolatile = 'i'
+        OR p.proname ~ '^(date|time|timetz|timestamp|timestamptz|interval)(_|$)'
+        OR p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp', 'timeofday', 'age',
+            'timezone', 'to_char', 'to_timestamp', 'to_date', 'make_timestamptz', 'extract', 'overlaps',
+            'random', 'gen_random_uuid', 'nextval', 'current_user', 'session_user', 'current_database',
+            'current_schema', 'inet_client_addr', 'pg_backend_pid', 'txid_current', 'pg_current_xact_id',
+            'concat', 'concat_ws', 'format', 'quote_nullable', 'quote_literal', 'textanycat', 'anytextcat',
+            'array_to_string', 'to_tsvector', 'to_json', 'to_jsonb', 'json_build_object', 'json_build_array',
+            'jsonb_build_object', 'jsonb_build_array', 'jsonb_set', 'num_nulls', 'num_nonnulls', 'pg_typeof')))
+$palisade$;
+
+-- What runs with the rights of whoever writes to a table or reads a view: functions, operators and domains
+-- of users, types that may hide a domain, and what `calls_in` finds.
+CREATE OR REPLACE VIEW palisade.code AS
+    SELECT parts.relation, d.refobjid AS oid
+    FROM (
+        SELECT c.oid AS relation, 'pg_class'::regclass::oid AS class, c.oid AS oid FROM pg_class c
+        UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
+        UNION ALL SELECT d.adrelid, 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
+        UNION ALL SELECT k.conrelid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
+        UNION ALL SELECT r.ev_class, 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r
+    ) parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+    LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+    LEFT JOIN pg_type e ON e.oid = t.typelem
+    WHERE d.refobjid >= 16384
+      AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd'
+           OR parts.class IN ('pg_attrdef'::regclass, 'pg_constraint'::regclass)
+              AND (t.typtype IN ('c', 'r', 'm') OR e.typtype IN ('c', 'd')))
+    UNION ALL
+    SELECT a.adrelid, called FROM pg_attrdef a, unnest(palisade.calls_in(a.adbin::text)) called
+    UNION ALL
+    SELECT k.conrelid, called FROM pg_constraint k, unnest(palisade.calls_in(k.conbin::text)) called
+    WHERE k.conbin IS NOT NULL;
+
 CREATE OR REPLACE FUNCTION palisade.code_of(relation oid) RETURNS oid[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
-    WITH parts (class, oid) AS (
-        SELECT 'pg_class'::regclass::oid, relation
-        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid = relation
-        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid = relation
-        UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k WHERE k.conrelid = relation
-        UNION ALL SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE r.ev_class = relation
-    )
-    SELECT coalesce(array_agg(DISTINCT d.refobjid ORDER BY d.refobjid), '{}')
-    FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-    LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-    WHERE d.refobjid >= 16384
-      AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd')
+    SELECT coalesce(array_agg(DISTINCT c.oid ORDER BY c.oid), '{}') FROM palisade.code c WHERE c.relation = code_of.relation
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.remember(relation oid) RETURNS void
@@ -334,19 +388,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
     ), columns AS (
         SELECT a.attrelid, string_agg(a.attnum || a.attacl::text, ' ' ORDER BY a.attnum) AS acl
         FROM pg_attribute a WHERE a.attacl IS NOT NULL GROUP BY a.attrelid
-    ), parts (relation, class, oid) AS (
-        SELECT o.oid, 'pg_class'::regclass::oid, o.oid FROM ours o
-        UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
-        UNION ALL SELECT d.adrelid, 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
-        UNION ALL SELECT k.conrelid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
-        UNION ALL SELECT r.ev_class, 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r
     ), codes AS (
-        SELECT p.relation, array_agg(DISTINCT d.refobjid ORDER BY d.refobjid) AS code
-        FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
-        LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-        WHERE d.refobjid >= 16384
-          AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd')
-        GROUP BY p.relation
+        SELECT c.relation, array_agg(DISTINCT c.oid ORDER BY c.oid) AS code FROM palisade.code c GROUP BY c.relation
     )
     INSERT INTO palisade.objects AS old (class, oid, schema, name, kind, parent, acl, rls, code)
     SELECT 'pg_class'::regclass, o.oid, o.nspname, o.relname, o.relkind, coalesce(x.indrelid, h.inhparent, l.parent, 0),

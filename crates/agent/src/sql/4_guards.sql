@@ -359,9 +359,22 @@ BEGIN
     SELECT o.code INTO before FROM palisade.objects o
     WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
     IF FOUND AND NOT palisade.code_of(relation) <@ before THEN
-        PERFORM palisade.demand_on(tag || ' with a function of a user', 512, relation);
+        PERFORM palisade.demand_on(tag || ' with a function that may do more than compute', 512, relation);
+        IF palisade.has_keys_below(relation) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
     END IF;
 END
+$palisade$;
+
+-- Has the table, or any that inherits from it, a foreign key?
+CREATE OR REPLACE FUNCTION palisade.has_keys_below(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH RECURSIVE tree AS (
+        SELECT relation AS oid
+        UNION SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+    )
+    SELECT coalesce(bool_or(palisade.has_keys(t.oid)), false) FROM tree t
 $palisade$;
 
 -- Rows of a child are read through its parents.
@@ -401,6 +414,13 @@ BEGIN
 END
 $palisade$;
 
+-- Does the domain run more than PostgreSQL's own computing functions for whoever stores a value?
+CREATE OR REPLACE FUNCTION palisade.domain_calls(domain oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = domain AND palisade.calls_in(t.typdefaultbin::text) <> '{}')
+        OR EXISTS (SELECT 1 FROM pg_constraint k WHERE k.contypid = domain AND palisade.calls_in(k.conbin::text) <> '{}')
+$palisade$;
+
 -- Functions, types and whatever else has no ACL of its own: the schema's rights count.
 CREATE OR REPLACE FUNCTION palisade.end_other(tag text, command text, class oid, object oid, kind text,
     in_schema text, identity text) RETURNS void
@@ -422,8 +442,16 @@ BEGIN
     IF command LIKE 'CREATE %' AND owner IS DISTINCT FROM 'palisade_owner' THEN
         PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema));
     ELSE
-        PERFORM palisade.demand(tag, CASE WHEN class = 'pg_proc'::regclass AND command <> 'COMMENT' THEN 576 ELSE 64 END,
+        PERFORM palisade.demand(tag, CASE WHEN command <> 'COMMENT'
+                AND (class = 'pg_proc'::regclass OR kind = 'domain' AND palisade.domain_calls(object)) THEN 576 ELSE 64 END,
             held, quote_ident(in_schema));
+        IF command <> 'COMMENT' AND EXISTS (SELECT 1 FROM pg_class c
+                LEFT JOIN palisade.objects o ON o.class = 'pg_class'::regclass AND o.oid = c.oid
+                WHERE c.relowner = 'palisade_keys'::regrole AND c.relkind IN ('r', 'p')
+                  AND (end_other.object = ANY (o.code) OR EXISTS (SELECT 1 FROM pg_trigger t
+                      WHERE t.tgrelid = c.oid AND t.tgfoid = end_other.object AND end_other.class = 'pg_proc'::regclass))) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
     END IF;
     IF owner IS DISTINCT FROM 'palisade_owner' AND kind NOT IN ('text search parser', 'text search template') THEN
         EXECUTE format('ALTER %s %s OWNER TO palisade_owner', kind, identity);
@@ -587,6 +615,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 BEGIN
     IF EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = relation AND c.relpersistence <> 't') THEN
         PERFORM palisade.demand_on(tag, needed, relation);
+        IF command = 'CREATE TRIGGER' AND palisade.has_keys_below(relation) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
     END IF;
 END
 $palisade$;
