@@ -266,8 +266,10 @@ BEGIN
             SELECT k.conrelid AS oid FROM pg_constraint k WHERE k.contype = 'f'
             UNION SELECT k.confrelid FROM pg_constraint k WHERE k.contype = 'f'
         )
-        SELECT c.oid FROM pg_class c WHERE c.relkind IN ('r', 'p') AND (
-            c.relowner = 'palisade_owner'::regrole AND c.oid IN (SELECT k.oid FROM keyed k)
+        SELECT c.oid FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+        WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND (
+            c.oid IN (SELECT k.oid FROM keyed k) AND (r.rolname = 'palisade_owner'
+                OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = r.rolname::text))
             OR c.relowner = 'palisade_keys'::regrole AND c.oid NOT IN (SELECT k.oid FROM keyed k))
     LOOP
         changed := true;

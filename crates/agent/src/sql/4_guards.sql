@@ -266,7 +266,7 @@ DECLARE
     ours boolean;
     above oid;
 BEGIN
-    SELECT c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, c.relowner::regrole::text AS owner,
+    SELECT c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, pg_get_userbyid(c.relowner)::text AS owner,
            c.relrowsecurity AND NOT c.relforcerowsecurity AS unforced,
            c.relrowsecurity::text || c.relforcerowsecurity::text AS rls, palisade.parent_of(c.oid) AS parent
     INTO now FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -276,7 +276,9 @@ BEGIN
     END IF;
     SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
     ours := FOUND OR now.owner IN ('palisade_owner', 'palisade_keys');
-    IF known.oid IS NULL AND command ~ '^(CREATE|SELECT)' THEN
+    -- EXPLAIN ANALYZE CREATE TABLE AS fires no event trigger; what it made is new at the next statement on it.
+    IF known.oid IS NULL AND (command ~ '^(CREATE|SELECT)' OR now.kind NOT IN ('i', 'I', 'c')
+            AND EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = now.owner)) THEN
         -- New. A table's own indexes and sequences come with the table.
         IF now.kind IN ('i', 'I') THEN
             IF tag = 'CREATE INDEX' THEN
