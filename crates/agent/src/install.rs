@@ -5,13 +5,14 @@ use tokio_postgres::Client;
 use crate::error::Error;
 
 /// The scripts in their order; each may be run again.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("sql/0_roles.sql"),
     include_str!("sql/1_tables.sql"),
     include_str!("sql/2_rights.sql"),
     include_str!("sql/3_settle.sql"),
     include_str!("sql/4_guards.sql"),
-    include_str!("sql/5_database.sql"),
+    include_str!("sql/5_ends.sql"),
+    include_str!("sql/6_database.sql"),
 ];
 
 /// The event triggers with their events and functions.

@@ -1,0 +1,551 @@
+-- The guards at the end of a statement: what it created, altered or dropped is looked up in the catalogue. Their
+-- head is in 4_guards.sql.
+
+-- A relation that a statement created, altered or commented on.
+CREATE OR REPLACE FUNCTION palisade.end_relation(tag text, command text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    me CONSTANT text := session_user::text;
+    boss CONSTANT boolean := palisade.is_superuser(me);
+    now record;
+    known palisade.objects;
+    ours boolean;
+    above oid;
+BEGIN
+    SELECT c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, pg_get_userbyid(c.relowner)::text AS owner,
+           c.relrowsecurity AND NOT c.relforcerowsecurity AS unforced,
+           c.relrowsecurity::text || c.relforcerowsecurity::text AS rls, palisade.parent_of(c.oid) AS parent
+    INTO now FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = relation AND c.relpersistence <> 't';
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
+    ours := FOUND OR now.owner IN ('palisade_owner', 'palisade_keys');
+    -- EXPLAIN ANALYZE CREATE TABLE AS fires no event trigger; what it made is new at the next statement on it.
+    IF known.oid IS NULL AND (command ~ '^(CREATE|SELECT)' OR now.kind NOT IN ('i', 'I', 'c')
+            AND EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = now.owner)) THEN
+        -- New. A table's own indexes and sequences come with the table.
+        IF now.kind IN ('i', 'I') THEN
+            IF tag = 'CREATE INDEX' THEN
+                PERFORM palisade.demand_on(tag, 32, now.parent);
+            END IF;
+            PERFORM palisade.end_code(tag, now.parent);
+        ELSIF now.kind = 'c' THEN
+            PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+            RETURN;
+        ELSE
+            IF now.kind <> 'S' OR now.parent = 0 THEN
+                PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+                IF palisade.acl_of(me, now.schema, now.name) IS NOT NULL THEN
+                    PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, now.name),
+                        format('%I.%I', now.schema, now.name));
+                END IF;
+            ELSIF tag = 'CREATE SEQUENCE' THEN
+                PERFORM palisade.demand_on(tag, 64, now.parent);
+            END IF;
+            PERFORM palisade.end_parents(tag, relation);
+            PERFORM palisade.settle_relation(relation);
+        END IF;
+        PERFORM palisade.remember(relation);
+        RETURN;
+    END IF;
+    IF NOT ours THEN
+        RETURN;
+    END IF;
+    IF command = 'REFRESH MATERIALIZED VIEW' THEN
+        PERFORM palisade.demand_on(tag, 8, relation);
+        EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO palisade_owner', palisade.label(relation));
+        RETURN;
+    END IF;
+    IF now.kind IN ('i', 'I') THEN
+        PERFORM palisade.demand_on(tag, 32, now.parent);
+    ELSIF NOT (tag IN ('CREATE TABLE', 'CREATE SCHEMA') AND command LIKE 'ALTER %'
+            OR tag = 'ALTER TABLE' AND now.kind = 'S' AND now.parent <> 0) THEN
+        -- Else it is a step of making a new table, or of a column.
+        PERFORM palisade.demand_on(tag, 64, relation);
+        PERFORM palisade.end_code(tag, relation);
+    END IF;
+    IF now.owner NOT IN ('palisade_owner', 'palisade_keys') THEN
+        PERFORM palisade.refuse(tag, 'may not change an owner', 'All objects belong to Palisade; rights come from its ledger.');
+    END IF;
+    IF known.oid IS NOT NULL AND NOT boss
+            AND (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent) THEN
+        PERFORM palisade.end_parents(tag, relation);
+        SELECT p INTO above FROM unnest(ARRAY[known.parent, now.parent]) p
+        WHERE p <> 0 AND EXISTS (SELECT 1 FROM palisade.names_of(p) n
+            JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name) LIMIT 1;
+        IF above IS NOT NULL OR EXISTS (SELECT 1 FROM palisade.acls a WHERE (a.schema, a.name) IN
+                ((known.schema, known.name), (now.schema, now.name))) THEN
+            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END IF;
+    IF known.oid IS NOT NULL AND known.rls <> now.rls THEN
+        PERFORM palisade.demand_on(tag, 512, relation);
+    END IF;
+    -- Whoever may alter counts as the owner, whom policies bind only when forced.
+    IF now.unforced THEN
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', palisade.label(relation));
+    END IF;
+    IF command = 'CREATE VIEW' OR now.kind = 'v' OR known.oid IS NULL
+            OR (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent) THEN
+        PERFORM palisade.settle_relation(relation);
+    ELSIF now.kind IN ('r', 'p') THEN
+        PERFORM palisade.end_parents(tag, relation);
+    END IF;
+    PERFORM palisade.remember(relation);
+END
+$palisade$;
+
+-- Functions that were built into a table run with the rights of whoever writes to it.
+CREATE OR REPLACE FUNCTION palisade.end_code(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    before oid[];
+BEGIN
+    SELECT o.code INTO before FROM palisade.objects o
+    WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
+    IF FOUND AND NOT palisade.code_of(relation) <@ before THEN
+        PERFORM palisade.demand_on(tag || ' with a function that may do more than compute', 512, relation);
+        IF palisade.has_keys_below(relation) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
+    END IF;
+END
+$palisade$;
+
+-- Has the table, or any that inherits from it, a foreign key?
+CREATE OR REPLACE FUNCTION palisade.has_keys_below(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH RECURSIVE tree AS (
+        SELECT relation AS oid
+        UNION SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+    )
+    SELECT coalesce(bool_or(palisade.has_keys(t.oid)), false) FROM tree t
+$palisade$;
+
+-- Rows of a child are read through its parents.
+CREATE OR REPLACE FUNCTION palisade.end_parents(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    link record;
+BEGIN
+    FOR link IN SELECT i.inhparent AS parent, c.relispartition AS partition FROM pg_inherits i
+        JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+        WHERE i.inhrelid = relation AND c.relkind IN ('r', 'p', 'f')
+    LOOP
+        PERFORM palisade.demand_on(tag, 64, link.parent);
+        IF NOT palisade.is_superuser(session_user::text) AND EXISTS (
+            SELECT 1 FROM palisade.acls a, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE a.schema = n.nspname AND a.name = c.relname
+              AND (c.oid = relation OR c.oid = link.parent AND NOT link.partition)) THEN
+            PERFORM palisade.refuse(tag, 'would make rows readable past an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END LOOP;
+END
+$palisade$;
+
+-- A temporary table stands in the way of who alters a table that it inherits from.
+CREATE OR REPLACE FUNCTION palisade.end_temporary(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    parent oid;
+BEGIN
+    FOR parent IN SELECT i.inhparent FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
+        WHERE i.inhrelid = relation AND p.relpersistence <> 't'
+    LOOP
+        PERFORM palisade.refuse_old_snapshot(tag);
+        PERFORM palisade.demand_on(tag, 64, parent);
+    END LOOP;
+END
+$palisade$;
+
+-- Does the domain run more than PostgreSQL's own computing functions for whoever stores a value?
+CREATE OR REPLACE FUNCTION palisade.domain_calls(domain oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = domain AND palisade.calls_in(t.typdefaultbin::text) <> '{}')
+        OR EXISTS (SELECT 1 FROM pg_constraint k WHERE k.contypid = domain AND palisade.calls_in(k.conbin::text) <> '{}')
+$palisade$;
+
+-- Functions, types and whatever else has no ACL of its own: the schema's rights count.
+CREATE OR REPLACE FUNCTION palisade.end_other(tag text, command text, class oid, object oid, kind text,
+    in_schema text, identity text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    held CONSTANT integer := palisade.flags(session_user::text, in_schema, '');
+    owner text;
+    definer boolean := false;
+BEGIN
+    IF class = 'pg_proc'::regclass THEN
+        SELECT p.proowner::regrole::text, p.prosecdef INTO owner, definer FROM pg_proc p WHERE p.oid = object;
+    ELSIF class = 'pg_type'::regclass THEN
+        SELECT t.typowner::regrole::text, CASE t.typtype WHEN 'd' THEN 'domain' ELSE kind END
+        INTO owner, kind FROM pg_type t WHERE t.oid = object;
+    END IF;
+    IF definer THEN
+        PERFORM palisade.refuse(tag, 'may not make a function SECURITY DEFINER', 'A right belongs to who asks, not to a function.');
+    END IF;
+    IF command LIKE 'CREATE %' AND owner IS DISTINCT FROM 'palisade_owner' THEN
+        PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema));
+    ELSE
+        PERFORM palisade.demand(tag, CASE WHEN command <> 'COMMENT'
+                AND (class = 'pg_proc'::regclass OR kind = 'domain' AND palisade.domain_calls(object)) THEN 576 ELSE 64 END,
+            held, quote_ident(in_schema));
+        IF command <> 'COMMENT' AND EXISTS (SELECT 1 FROM pg_class c
+                LEFT JOIN palisade.objects o ON o.class = 'pg_class'::regclass AND o.oid = c.oid
+                WHERE c.relowner = 'palisade_keys'::regrole AND c.relkind IN ('r', 'p')
+                  AND (end_other.object = ANY (o.code) OR EXISTS (SELECT 1 FROM pg_trigger t
+                      WHERE t.tgrelid = c.oid AND t.tgfoid = end_other.object AND end_other.class = 'pg_proc'::regclass))) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
+    END IF;
+    IF owner IS DISTINCT FROM 'palisade_owner' AND kind NOT IN ('text search parser', 'text search template') THEN
+        EXECUTE format('ALTER %s %s OWNER TO palisade_owner', kind, identity);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.end_schema(tag text, namespace oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    now record;
+    known palisade.objects;
+BEGIN
+    SELECT n.nspname::text AS name, n.nspowner::regrole::text AS owner INTO now FROM pg_namespace n WHERE n.oid = namespace;
+    SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_namespace'::regclass AND o.oid = namespace;
+    IF NOT FOUND AND tag = 'CREATE SCHEMA' THEN
+        PERFORM palisade.demand(tag, 128, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+    ELSE
+        PERFORM palisade.demand(tag, 64, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+        IF now.owner <> 'palisade_owner' THEN
+            PERFORM palisade.refuse(tag, 'may not change an owner', 'All objects belong to Palisade; rights come from its ledger.');
+        END IF;
+        IF known.schema IS DISTINCT FROM now.name AND NOT palisade.is_superuser(session_user::text)
+                AND EXISTS (SELECT 1 FROM palisade.acls a WHERE a.schema IN (known.schema, now.name)) THEN
+            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
+                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+        END IF;
+    END IF;
+    IF known.schema IS DISTINCT FROM now.name THEN
+        UPDATE palisade.objects o SET schema = now.name WHERE o.schema = known.schema;
+        PERFORM palisade.settle_schema(namespace);
+    END IF;
+    PERFORM palisade.remember_schema(namespace);
+END
+$palisade$;
+
+-- GRANT and REVOKE don't say on what: it is found by what changed.
+CREATE OR REPLACE FUNCTION palisade.end_grant(tag text, kind text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    changed record;
+    touched boolean := false;
+    defaults integer;
+BEGIN
+    FOR changed IN
+        SELECT o.oid, o.class, o.schema FROM palisade.objects o
+        WHERE o.class IN ('pg_class'::regclass, 'pg_namespace'::regclass) AND o.kind NOT IN ('i', 'I')
+          AND o.acl <> coalesce(palisade.acl_text(o.class, o.oid), '')
+    LOOP
+        touched := true;
+        IF changed.class = 'pg_namespace'::regclass THEN
+            PERFORM palisade.demand(tag, 512, palisade.flags(session_user::text, changed.schema, ''), quote_ident(changed.schema));
+            PERFORM palisade.remember_schema(changed.oid);
+        ELSE
+            PERFORM palisade.demand_on(tag, 512, changed.oid);
+            PERFORM palisade.remember(changed.oid);
+        END IF;
+    END LOOP;
+    -- What has no ACL of its own to look at: only who holds grant on everything.
+    IF kind NOT IN ('TABLE', 'SEQUENCE', 'SCHEMA') THEN
+        SELECT coalesce(max(CASE WHEN u.superuser THEN 32766 ELSE u.defaults END), 0) INTO defaults
+        FROM palisade.users u WHERE u.name = session_user::text AND u.enabled;
+        PERFORM palisade.demand(tag, 512, defaults, lower(kind) || 's');
+    END IF;
+    -- Nothing changed: PostgreSQL only warns. It is refused to who could never do it.
+    IF NOT touched AND NOT EXISTS (
+        SELECT 1 FROM palisade.users u WHERE u.name = session_user::text AND u.enabled
+           AND (u.superuser OR u.defaults & 513 = 512
+                OR EXISTS (SELECT 1 FROM palisade.acls a WHERE a.user_name = u.name AND a.privileges & 513 = 512))
+    ) THEN
+        PERFORM palisade.demand(tag, 512, 0, 'any object');
+    END IF;
+    IF touched THEN
+        RAISE NOTICE 'palisade: % outside the ledger does not last: it is drift, and undone at the next reconciliation', tag
+            USING HINT = 'Use palisade acl set USER OBJECT PRIVILEGES.';
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_end(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    cmd record;
+    relation oid;
+    lasting boolean := false;
+BEGIN
+    IF palisade.is_stranger(fired_by) THEN
+        RETURN;
+    END IF;
+    FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+        CONTINUE WHEN cmd.in_extension;
+        IF cmd.schema_name = 'pg_temp' THEN
+            IF cmd.classid = 'pg_class'::regclass THEN
+                PERFORM palisade.end_temporary(tag, cmd.objid);
+            END IF;
+            CONTINUE;
+        END IF;
+        IF NOT lasting THEN
+            PERFORM palisade.refuse_old_snapshot(tag);
+        END IF;
+        lasting := true;
+        IF cmd.classid IS NULL THEN
+            PERFORM palisade.end_grant(cmd.command_tag, cmd.object_type);
+        ELSIF cmd.classid = 'pg_class'::regclass THEN
+            PERFORM palisade.end_relation(tag, cmd.command_tag, cmd.objid);
+        ELSIF cmd.classid = 'pg_namespace'::regclass THEN
+            PERFORM palisade.end_schema(tag, cmd.objid);
+        ELSIF cmd.classid = 'pg_trigger'::regclass THEN
+            SELECT t.tgrelid INTO relation FROM pg_trigger t WHERE t.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_policy'::regclass THEN
+            SELECT p.polrelid INTO relation FROM pg_policy p WHERE p.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_rewrite'::regclass THEN
+            SELECT r.ev_class INTO relation FROM pg_rewrite r WHERE r.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
+        ELSIF cmd.classid = 'pg_constraint'::regclass
+                AND EXISTS (SELECT 1 FROM pg_constraint k WHERE k.oid = cmd.objid AND k.conrelid <> 0) THEN
+            SELECT k.conrelid INTO relation FROM pg_constraint k WHERE k.oid = cmd.objid;
+            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 64);
+        ELSIF cmd.classid = 'pg_statistic_ext'::regclass THEN
+            SELECT s.stxrelid INTO relation FROM pg_statistic_ext s WHERE s.oid = cmd.objid;
+            PERFORM palisade.demand_on(tag, 32, relation);
+            IF cmd.command_tag = 'CREATE STATISTICS' THEN
+                EXECUTE format('ALTER STATISTICS %s OWNER TO palisade_owner', cmd.object_identity);
+                INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
+                SELECT 'pg_statistic_ext'::regclass, s.oid, s.stxnamespace::regnamespace::text, s.stxname, 't',
+                       s.stxrelid, '', '', '{}' FROM pg_statistic_ext s WHERE s.oid = cmd.objid
+                ON CONFLICT (class, oid) DO NOTHING;
+            END IF;
+        ELSIF cmd.schema_name IS NOT NULL THEN
+            PERFORM palisade.end_other(tag, cmd.command_tag, cmd.classid, cmd.objid, cmd.object_type,
+                cmd.schema_name, cmd.object_identity);
+        ELSIF NOT palisade.is_superuser(session_user::text) THEN
+            PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
+        END IF;
+    END LOOP;
+    IF NOT lasting THEN
+        RETURN;
+    END IF;
+    IF tag = 'ALTER TABLE' THEN
+        -- ATTACH and DETACH tell of the parent alone.
+        FOR relation IN
+            SELECT o.oid FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid
+            LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
+            WHERE o.class = 'pg_class'::regclass AND o.kind IN ('r', 'p', 'f') AND o.parent <> coalesce(i.inhparent, 0)
+        LOOP
+            PERFORM palisade.end_relation(tag, tag, relation);
+        END LOOP;
+    END IF;
+    IF tag IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') THEN
+        PERFORM palisade.settle_keys();
+    END IF;
+    PERFORM pg_notify('palisade_changed', '');
+END
+$palisade$;
+
+-- A trigger, policy, rule or constraint of a relation.
+CREATE OR REPLACE FUNCTION palisade.end_part(tag text, command text, relation oid, needed integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = relation AND c.relpersistence <> 't') THEN
+        PERFORM palisade.demand_on(tag, needed, relation);
+        IF command = 'CREATE TRIGGER' AND palisade.has_keys_below(relation) THEN
+            PERFORM palisade.refuse_code_on_keys(tag);
+        END IF;
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_drop(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    me CONSTANT text := session_user::text;
+    gone record;
+    known palisade.objects;
+    owner_table oid;
+    lasting boolean := false;
+BEGIN
+    IF palisade.is_stranger(fired_by) THEN
+        RETURN;
+    END IF;
+    FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
+        CONTINUE WHEN gone.is_temporary;
+        IF NOT lasting THEN
+            PERFORM palisade.refuse_old_snapshot(tag);
+        END IF;
+        lasting := true;
+        SELECT * INTO known FROM palisade.objects o WHERE o.class = gone.classid AND o.oid = gone.objid;
+        IF gone.schema_name = 'palisade' OR gone.object_name = 'palisade' AND gone.object_type = 'schema' THEN
+            PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
+        ELSIF gone.classid = 'pg_class'::regclass AND gone.objsubid = 0 THEN
+            IF known.oid IS NULL AND gone.object_type IN ('table', 'view', 'materialized view', 'foreign table') THEN
+                PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, gone.object_name), gone.object_identity);
+            ELSIF known.kind IN ('r', 'p', 'v', 'm', 'f') OR known.kind = 'S' AND (gone.original OR gone.normal) THEN
+                PERFORM palisade.demand(tag, 256, palisade.flags_gone(me, known), gone.object_identity);
+            ELSIF known.kind IN ('i', 'I') AND gone.original THEN
+                PERFORM palisade.demand(tag, 32, palisade.flags_gone(me, known), gone.object_identity);
+            END IF;
+        ELSIF gone.object_type = 'schema' THEN
+            PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.object_name, ''), gone.object_identity);
+        ELSIF NOT (gone.original OR gone.normal) THEN
+            CONTINUE;
+        ELSIF gone.classid = 'pg_statistic_ext'::regclass THEN
+            PERFORM palisade.demand(tag, 32, palisade.flags_gone(me, known), gone.object_identity);
+        ELSIF gone.object_type IN ('table column', 'table constraint', 'default value', 'trigger', 'policy', 'rule',
+                                   'foreign table column') THEN
+            -- Address names are schema, relation, part. A part goes with its relation.
+            SELECT c.oid INTO owner_table FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = gone.address_names[1] AND c.relname = gone.address_names[2];
+            IF FOUND THEN
+                PERFORM palisade.demand_on(tag,
+                    CASE WHEN gone.object_type IN ('trigger', 'policy', 'rule') THEN 576 ELSE 64 END, owner_table);
+            END IF;
+        ELSIF gone.schema_name IS NOT NULL THEN
+            PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, ''), gone.object_identity);
+        ELSIF NOT palisade.is_superuser(me) THEN
+            PERFORM palisade.refuse(tag, format('of %s is for Palisade superusers', gone.object_identity), 'Ask one.');
+        END IF;
+    END LOOP;
+    IF NOT lasting THEN
+        RETURN;
+    END IF;
+    DELETE FROM palisade.objects o USING pg_event_trigger_dropped_objects() d
+    WHERE o.class = d.classid AND o.oid = d.objid AND d.objsubid = 0;
+    -- An object's own groups go with it.
+    FOR gone IN
+        SELECT r.rolname FROM pg_event_trigger_dropped_objects() d
+        JOIN pg_roles r ON r.rolname ~ ('^palisade_(usage|select|insert|update|delete)_' || d.objid || '$')
+        WHERE d.objsubid = 0 AND d.classid IN ('pg_class'::regclass, 'pg_namespace'::regclass)
+    LOOP
+        EXECUTE format('DROP OWNED BY %I', gone.rolname);
+        EXECUTE format('DROP ROLE %I', gone.rolname);
+    END LOOP;
+    PERFORM palisade.settle_keys();
+    PERFORM pg_notify('palisade_changed', '');
+END
+$palisade$;
+
+-- The rights on a relation that is gone from the catalogue, by what was remembered.
+CREATE OR REPLACE FUNCTION palisade.flags_gone(who text, gone palisade.objects) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    step palisade.objects := gone;
+    hops integer := 0;
+BEGIN
+    WHILE step.parent <> 0 AND hops < 32 AND (palisade.acl_of(who, step.schema, step.name) IS NULL
+            OR step.kind IN ('i', 'I', 't')) LOOP
+        hops := hops + 1;
+        SELECT * INTO step FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = step.parent;
+        EXIT WHEN NOT FOUND;
+    END LOOP;
+    RETURN coalesce(palisade.flags(who, step.schema, step.name), 0);
+END
+$palisade$;
+
+-- PostgreSQL says which table it is about to rewrite: the last word on expressions over rows.
+CREATE OR REPLACE FUNCTION palisade.on_rewrite(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.is_stranger(fired_by) AND EXISTS (SELECT 1 FROM pg_class c
+            WHERE c.oid = pg_event_trigger_table_rewrite_oid() AND c.relpersistence <> 't') THEN
+        PERFORM palisade.refuse_old_snapshot(tag);
+        PERFORM palisade.demand_on(tag || ' that rewrites rows', 2, pg_event_trigger_table_rewrite_oid());
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.by_superuser(fired_by text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = fired_by AND r.rolsuper)
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_start() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
+DECLARE
+    context text;
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        GET DIAGNOSTICS context = PG_CONTEXT;
+        PERFORM palisade.on_start(current_user::text, tg_tag, context);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_end() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_end(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_drop() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_drop(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.guard_rewrite() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
+BEGIN
+    IF NOT palisade.by_superuser(current_user::text) THEN
+        PERFORM palisade.on_rewrite(current_user::text, tg_tag);
+    END IF;
+END
+$palisade$;
+
+-- REASSIGN OWNED fires no event trigger, and every member of palisade_owner could say it. It stops at the
+-- first object that the new owner may not own: this one, in a schema where nobody may create.
+DO $palisade$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation c
+                   WHERE c.collname = 'stays' AND c.collnamespace = 'palisade'::regnamespace) THEN
+        CREATE COLLATION palisade.stays FROM "C";
+    END IF;
+    ALTER COLLATION palisade.stays OWNER TO palisade_owner;
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation c
+                   WHERE c.collname = 'stays_too' AND c.collnamespace = 'palisade'::regnamespace) THEN
+        CREATE COLLATION palisade.stays_too FROM "C";
+    END IF;
+    ALTER COLLATION palisade.stays_too OWNER TO palisade_keys;
+END
+$palisade$;
+
+-- ALWAYS: session_replication_role does not switch them off.
+DO $palisade$
+DECLARE
+    guard record;
+BEGIN
+    FOR guard IN SELECT * FROM (VALUES
+        ('palisade_start', 'ddl_command_start', 'guard_start'), ('palisade_end', 'ddl_command_end', 'guard_end'),
+        ('palisade_drop', 'sql_drop', 'guard_drop'), ('palisade_rewrite', 'table_rewrite', 'guard_rewrite')
+    ) AS g (name, event, function) LOOP
+        EXECUTE format('DROP EVENT TRIGGER IF EXISTS %I', guard.name);
+        EXECUTE format('CREATE EVENT TRIGGER %I ON %s EXECUTE FUNCTION palisade.%I()',
+            guard.name, guard.event, guard.function);
+        EXECUTE format('ALTER EVENT TRIGGER %I ENABLE ALWAYS', guard.name);
+    END LOOP;
+END
+$palisade$;
