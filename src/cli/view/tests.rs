@@ -57,7 +57,10 @@ impl Book {
 
     fn head(&self) -> String {
         let hash = Hash::of(self.0.last().unwrap());
-        format!("{{\"seq\":{},\"hash\":\"{hash}\",\"applied\":true}}", self.0.len() - 1)
+        format!(
+            "{{\"seq\":{},\"hash\":\"{hash}\",\"applied\":true}}",
+            self.0.len() - 1
+        )
     }
 }
 
