@@ -65,7 +65,7 @@ impl BackendError {
             Self::OtherDatabase { asked, managed } => face(
                 "3D000",
                 &format!(
-                    "there is no database \"{asked}\" here: this cluster manages \"{managed}\""
+                    "database \"{asked}\" does not exist: this cluster manages \"{managed}\""
                 ),
             ),
             Self::Refused { .. } | Self::AsksForProof(_) => {

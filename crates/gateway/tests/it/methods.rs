@@ -235,6 +235,7 @@ fn a_missing_database_is_told_to_who_is_logged_in() {
         error.contains("database \"nowhere\" does not exist"),
         "{error}"
     );
+    assert!(error.contains("this cluster manages"), "{error}");
     let error = fails(&door.psql(&elsewhere, Some("wrong"), WHO));
     assert!(error.contains("password authentication failed"), "{error}");
 }
