@@ -64,9 +64,7 @@ impl BackendError {
             }
             Self::OtherDatabase { asked, managed } => face(
                 "3D000",
-                &format!(
-                    "database \"{asked}\" does not exist: this cluster manages \"{managed}\""
-                ),
+                &format!("database \"{asked}\" does not exist: this cluster manages \"{managed}\""),
             ),
             Self::Refused { .. } | Self::AsksForProof(_) => {
                 face("57P03", "the database does not know this user yet")
