@@ -125,7 +125,10 @@ impl Scope {
                 continue;
             }
             users.insert(*uid);
-            let rights = |user: Option<&User>| user.map(User::privileges);
+            // A superuser has no exceptions, even one who may not log in.
+            let rights = |user: Option<&User>| {
+                user.map(|user| (user.privileges(), user.superuser, user.default_privileges))
+            };
             if rights(before) != rights(after) || before.map(|u| &u.name) != after.map(|u| &u.name)
             {
                 defaults = true;

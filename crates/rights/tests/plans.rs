@@ -252,6 +252,17 @@ proptest! {
     }
 }
 
+// Found by the property above: rights that are none before and after, of one who was a superuser.
+#[test]
+fn who_is_no_superuser_any_more_has_exceptions_even_when_disabled() {
+    let catalog = catalog();
+    let base = "+root* - +u1* - !u1 - [u1 a]=582";
+    let (old, new) = (state(base), state(&format!("{base} - u1=1")));
+    let mut picture = desired(&old, &catalog, &Scope::All);
+    carry_out(&mut picture, &plan_change(&old, &new, &catalog));
+    assert_eq!(tidy(picture), tidy(desired(&new, &catalog, &Scope::All)));
+}
+
 // "an explicit ACL for a user and object replaces that user's default_privileges there, so defaults are groups"
 #[test]
 fn an_object_without_exceptions_is_granted_to_groups_alone() {
