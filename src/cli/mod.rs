@@ -11,7 +11,6 @@
 //! in [`run`]. Help, completions, man pages and `docs/cli.md` follow from the arguments.
 
 mod acl;
-mod clock;
 mod common;
 mod entropy;
 mod error;
@@ -33,6 +32,8 @@ mod view;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use palisade_daemon::system as clock;
 
 use crate::{shell, up};
 use error::{CliError, Outcome};
