@@ -110,7 +110,7 @@ pub(crate) fn run(args: &AclArgs) -> Outcome {
 }
 
 fn set(args: &SetArgs) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.user(&args.user)?.uid;
     view.append(&signer, &mut |_| {
@@ -124,7 +124,7 @@ fn set(args: &SetArgs) -> Outcome {
 }
 
 fn unset(args: &UnsetArgs) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.user(&args.user)?.uid;
     view.append(&signer, &mut |_| {

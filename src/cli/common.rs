@@ -8,8 +8,8 @@ use palisade_keys::{Credentials, PublicKey, SecretKey};
 use super::error::CliError;
 use super::files;
 
-/// Where the cluster is.
-#[derive(Debug, Clone, Args)]
+/// Where the cluster is, and who you are.
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where the cluster is")]
 pub(crate) struct ClusterArgs {
     /// The node's data directory [default: /var/lib/palisade for root, else ~/.local/share/palisade]
@@ -23,6 +23,10 @@ pub(crate) struct ClusterArgs {
     /// The cluster's public key, which every entry is checked against [default: `DIR/cluster_public.key`]
     #[arg(long, value_name = "FILE", env = "PALISADE_CLUSTER_PUBLIC_KEY_FILE", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
     pub(crate) cluster_public_key_file: Option<PathBuf>,
+
+    /// Be the user of this credentials file: who signs a change, and who asks a node over the network
+    #[arg(long = "as", alias = "credentials", value_name = "CREDENTIALS", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = clap::ValueHint::FilePath, help_heading = "Who you are")]
+    pub(crate) credentials: Option<PathBuf>,
 }
 
 /// Where a node's data is when nobody says otherwise.
@@ -64,6 +68,14 @@ impl ClusterArgs {
         }
     }
 
+    /// The credentials file that was named.
+    pub(crate) fn credentials(&self) -> Result<&Path, CliError> {
+        self.credentials.as_deref().ok_or_else(|| {
+            CliError::usage("a change must be signed")
+                .hint("name your credentials file with --as FILE, or with PALISADE_CREDENTIALS")
+        })
+    }
+
     /// The cluster's public key.
     pub(crate) fn public_key(&self) -> Result<PublicKey, CliError> {
         let path = self.public_key_file()?;
@@ -81,14 +93,10 @@ fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
     })
 }
 
-/// Who signs a change.
+/// Who signs a change, if not the user of `--as`.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Who signs")]
+#[command(next_help_heading = "Who you are")]
 pub(crate) struct SignerArgs {
-    /// Sign as the user of this credentials file
-    #[arg(long = "as", value_name = "CREDENTIALS", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
-    pub(crate) credentials: Option<PathBuf>,
-
     /// Sign with the cluster's private key, which may do anything
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) as_cluster_key: Option<PathBuf>,
@@ -114,7 +122,7 @@ impl Signer {
 
 impl SignerArgs {
     /// Reads the key. The cluster key goes before credentials that the environment names.
-    pub(crate) fn read(&self) -> Result<Signer, CliError> {
+    pub(crate) fn read(&self, cluster: &ClusterArgs) -> Result<Signer, CliError> {
         if let Some(path) = &self.as_cluster_key {
             let text = files::read_secret(path, files::MAX_KEY_BYTES)?;
             let key = SecretKey::from_text(&text).map_err(|error| {
@@ -122,11 +130,7 @@ impl SignerArgs {
             })?;
             return Ok(Signer::Cluster(key));
         }
-        let path = self.credentials.as_ref().ok_or_else(|| {
-            CliError::usage("a change must be signed")
-                .hint("name your credentials file with --as FILE, or with PALISADE_CREDENTIALS")
-        })?;
-        read_credentials(path).map(Signer::User)
+        read_credentials(cluster.credentials()?).map(Signer::User)
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn purge_all(args: &PurgeArgs) -> Outcome {
 
 /// Asks, signs, and has it carried out.
 fn command(args: &Confirmed, command: Command, what: &str) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let view = View::open(&args.cluster)?;
     let uid = view.signing_user(&signer)?;
     let state = view.state();

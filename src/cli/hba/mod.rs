@@ -118,7 +118,7 @@ fn read(path: &Path) -> Result<Rules, CliError> {
 }
 
 fn set(args: &SetArgs) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let rules = read(&args.file)?;
     let mut view = View::open(&args.cluster)?;
     view.append(&signer, &mut |_| {

@@ -203,7 +203,7 @@ fn add_to_ledger(args: &AddArgs, name: &UserName) -> Result<(), CliError> {
                 .hint("say -s FILE for a key, or --password"),
         );
     }
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let password = if args.wants_password() {

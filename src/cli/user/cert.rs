@@ -22,16 +22,12 @@ use crate::cli::{clock, entropy, out};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  palisade user cert --credentials alice.credentials
+  palisade user cert --as alice.credentials
   palisade user cert alice --as alice.credentials --out ~/.postgresql --force")]
 pub(super) struct CertArgs {
     /// Your name, if it is to be checked against the credentials
     #[arg(value_name = "NAME")]
     name: Option<String>,
-
-    /// Your credentials file
-    #[arg(long, visible_alias = "as", value_name = "FILE", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = ValueHint::FilePath)]
-    credentials: PathBuf,
 
     /// The directory for the two files
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
@@ -63,9 +59,10 @@ pub(super) struct CertArgs {
 
 /// Runs it.
 pub(super) fn run(args: &CertArgs) -> Outcome {
-    let credentials = read_credentials(&args.credentials)?;
+    let path = args.cluster.credentials()?;
+    let credentials = read_credentials(path)?;
     let name = UserName::new(credentials.username.as_str()).map_err(|error| {
-        CliError::file(format!("{} names no user", args.credentials.display())).because(&error)
+        CliError::file(format!("{} names no user", path.display())).because(&error)
     })?;
     if let Some(asked) = args.name.as_deref().filter(|asked| *asked != name.as_str()) {
         return Err(CliError::usage(format!(
@@ -77,11 +74,11 @@ pub(super) fn run(args: &CertArgs) -> Outcome {
         args.out.join(format!("{stem}.crt")),
         args.out.join(format!("{stem}.key")),
     );
-    for path in [&certificate, &key] {
-        if files::same_file(path, &args.credentials) {
+    for file in [&certificate, &key] {
+        if files::same_file(file, path) {
             return Err(CliError::usage(format!(
                 "{} holds the credentials themselves",
-                path.display()
+                file.display()
             ))
             .hint("write the pair to another directory, with --out DIR"));
         }

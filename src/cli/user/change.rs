@@ -88,7 +88,7 @@ impl Target {
         question: Option<&str>,
         change: &dyn Fn(Uid) -> Change,
     ) -> Result<(), CliError> {
-        let signer = self.signer.read()?;
+        let signer = self.signer.read(&self.cluster)?;
         let mut view = View::open(&self.cluster)?;
         let uid = view.user(&self.name)?.uid;
         view.author(&signer)?;

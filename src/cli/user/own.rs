@@ -81,7 +81,7 @@ fn owner(view: &View, signer: &Signer, name: Option<&str>) -> Result<Uid, CliErr
 
 /// Runs `passwd`.
 pub(super) fn passwd(args: &PasswdArgs) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let mut view = View::open(&args.cluster)?;
     let uid = owner(&view, &signer, args.name.as_deref())?;
     let verifier: Option<ScramVerifier> = if args.none {
@@ -101,7 +101,7 @@ pub(super) fn passwd(args: &PasswdArgs) -> Outcome {
 
 /// Runs `key`.
 pub(super) fn key(args: &KeyArgs) -> Outcome {
-    let signer = args.signer.read()?;
+    let signer = args.signer.read(&args.cluster)?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.signing_user(&signer)?;
     let name = view.state().user(uid).map(|user| user.name.to_string());

@@ -101,8 +101,7 @@ impl Fake {
     fn args(&self) -> ClusterArgs {
         ClusterArgs {
             dir: Some(self.dir.path().to_path_buf()),
-            socket: None,
-            cluster_public_key_file: None::<PathBuf>,
+            ..ClusterArgs::default()
         }
     }
 
