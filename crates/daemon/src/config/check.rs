@@ -31,6 +31,16 @@ pub(super) fn check(config: &Config, document: &mut Document) {
     if config.gateway.listen.is_empty() {
         document.wrong("gateway.listen", "nobody could connect");
     }
+    addresses(config, document);
+    store(config, document);
+    for (name, command) in &config.alerts.commands {
+        let path = format!("alerts.commands.{name}");
+        match command.first() {
+            Some(program) if program.starts_with('/') => {}
+            Some(_) => document.wrong(&path, "a program is named by its absolute path"),
+            None => document.wrong(&path, "the program is missing"),
+        }
+    }
     if config.node.data_directory.as_os_str().is_empty() {
         document.wrong("node.data_directory", "the path is empty");
     }
@@ -53,6 +63,96 @@ pub(super) fn check(config: &Config, document: &mut Document) {
             document.wrong(&path, "no setting of PostgreSQL has such a name");
         }
     }
+}
+
+/// Addresses of nodes.
+fn addresses(config: &Config, document: &mut Document) {
+    if config.api.listen.is_empty() {
+        document.wrong("api.listen", "no other node could reach this one");
+    }
+    if let Some(address) = &config.api.advertise
+        && !is_address(address)
+    {
+        document.wrong("api.advertise", "it is not a host with a port");
+    }
+    for (index, address) in config.node.join.iter().enumerate() {
+        if !is_address(address) {
+            document.wrong(
+                &format!("node.join[{index}]"),
+                "it is not a host with a port",
+            );
+        }
+    }
+    let unspecified = config
+        .api
+        .listen
+        .iter()
+        .all(|own| own.ip().is_unspecified());
+    if unspecified && !config.api.listen.is_empty() && config.api.advertise.is_none() {
+        document.problem(
+            document.place("api.advertise"),
+            Some("api.advertise"),
+            "api.listen names all addresses of this machine, and so none that others could use",
+            "name host and port at which the other nodes reach this one",
+        );
+    }
+    if !config.node.join.is_empty() && config.security.cluster_private_file.is_none() {
+        document.problem(
+            document.place("node.join"),
+            Some("node.join"),
+            "a node proves with the cluster's private key that it may join so, and there is no key",
+            "name the key in security.cluster_private_file, or use palisade join",
+        );
+    }
+}
+
+/// The etcd that this node goes to.
+fn store(config: &Config, document: &mut Document) {
+    for (index, endpoint) in config.store.endpoints.iter().enumerate() {
+        let path = format!("store.endpoints[{index}]");
+        match endpoint.strip_prefix("https://") {
+            Some(address) if is_address(address.trim_end_matches('/')) => {}
+            None if is_address(endpoint) => {}
+            None if endpoint.starts_with("http://") => {
+                document.wrong(&path, "etcd is not spoken to without TLS");
+            }
+            Some(_) | None => document.wrong(&path, "it is not a host with a port"),
+        }
+    }
+    if config.store.cert_file.is_some() != config.store.key.is_some() {
+        let missing = match config.store.key {
+            None => "store.key",
+            Some(_) => "store.cert_file",
+        };
+        document.problem(
+            document.place(missing),
+            Some(missing),
+            "a certificate and its key are only of use together",
+            "name both, or none",
+        );
+    }
+    if config.store.managed.peer == config.store.managed.client {
+        document.wrong("store.managed.peer", "it is also store.managed.client");
+    }
+}
+
+/// Whether this is `HOST:PORT`, as far as a look tells.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let host_fits = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            !host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+        }
+    };
+    host_fits && port.parse::<u16>().is_ok()
 }
 
 /// Numbers outside of the bounds in the table.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{Place, Problem},
-    fields::{self, Kind},
+    fields,
     model::Config,
     suggest,
 };
@@ -162,7 +162,7 @@ impl Document {
                 );
                 continue;
             }
-            let free = fields::find(path).is_some_and(|field| field.kind == Kind::Settings);
+            let free = fields::find(path).is_some_and(|field| field.kind.is_free());
             if !(free || fields::is_section(&child) || fields::find(&child).is_some()) {
                 let remedy = unknown(path, name);
                 self.problem(at, Some(&child), "there is no such setting", &remedy);
@@ -186,7 +186,7 @@ impl Document {
             Node::NullKeyword(_) => Value::Null,
             Node::Object(object)
                 if fields::is_section(path)
-                    || fields::find(path).is_some_and(|field| field.kind == Kind::Settings) =>
+                    || fields::find(path).is_some_and(|field| field.kind.is_free()) =>
             {
                 self.section(path, object)
             }

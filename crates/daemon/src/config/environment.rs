@@ -11,13 +11,8 @@ use super::{
     suggest,
 };
 
-/// Variables of Palisade that are no settings of the daemon; a trailing `*` stands for any ending.
-pub const RESERVED: &[&str] = &[
-    "PALISADE_DIR",
-    "PALISADE_LOG",
-    "PALISADE_CREDENTIALS",
-    "PALISADE_STORE_*",
-];
+/// Variables of Palisade that are no settings of the daemon.
+pub const RESERVED: &[&str] = &["PALISADE_DIR", "PALISADE_LOG", "PALISADE_CREDENTIALS"];
 
 /// Takes the settings out of the environment; what looks like a setting and is none is a problem.
 pub(super) fn lay_over(
@@ -64,21 +59,28 @@ fn read(field: &Field, text: &str) -> Result<Value, String> {
         },
         Kind::Optional { .. } if text.is_empty() => Ok(Value::Null),
         Kind::Choice(_) | Kind::Text | Kind::Path | Kind::Optional { .. } => Ok(text.into()),
-        Kind::Addresses => Ok(items(text).map(Value::from).collect()),
-        Kind::Settings => {
-            let mut settings = serde_json::Map::new();
-            for item in items(text) {
-                let Some((name, value)) = item.split_once('=') else {
-                    return refused("name=value");
-                };
-                let (name, value) = (name.trim(), value.trim());
-                if settings.insert(name.to_owned(), value.into()).is_some() {
-                    return Err(format!("{name} stands twice"));
-                }
-            }
-            Ok(Value::Object(settings))
+        Kind::Addresses | Kind::List { .. } => Ok(items(text).map(Value::from).collect()),
+        Kind::Settings => pairs(text, |value| Value::String(value.to_owned())),
+        Kind::Commands => pairs(text, |value| {
+            value.split_ascii_whitespace().map(Value::from).collect()
+        }),
+    }
+}
+
+/// `name=value,name=value`.
+fn pairs(text: &str, value_of: impl Fn(&str) -> Value) -> Result<Value, String> {
+    let mut pairs = serde_json::Map::new();
+    for item in items(text) {
+        let Some((name, value)) = item.split_once('=') else {
+            return Err(format!("expected name=value, found {text:?}"));
+        };
+        let name = name.trim();
+        let value = value_of(value.trim());
+        if pairs.insert(name.to_owned(), value).is_some() {
+            return Err(format!("{name} stands twice"));
         }
     }
+    Ok(Value::Object(pairs))
 }
 
 /// What stands between commas; nothing is no item.
@@ -92,7 +94,9 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
 fn remedy(field: &Field) -> String {
     match field.kind {
         Kind::Addresses => "write 127.0.0.1:5433,[::1]:5433".to_owned(),
+        Kind::List { example } => format!("write {example}, and more of them after commas"),
         Kind::Settings => "write work_mem=16MB,max_wal_size=4GB".to_owned(),
+        Kind::Commands => "write page=/usr/local/bin/page on-call,log=/usr/bin/logger".to_owned(),
         Kind::Boolean
         | Kind::Number(..)
         | Kind::Choice(_)
@@ -103,11 +107,7 @@ fn remedy(field: &Field) -> String {
 }
 
 fn unknown(document: &mut Document, name: &str) {
-    let reserved = RESERVED.iter().any(|known| match known.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => name == *known,
-    });
-    if reserved {
+    if RESERVED.contains(&name) {
         return;
     }
     let variables: Vec<String> = FIELDS.iter().map(Field::variable).collect();

@@ -32,8 +32,22 @@ pub enum Kind {
     },
     /// A list of addresses with ports.
     Addresses,
+    /// A list of texts; `example` is one of them.
+    List {
+        /// One item.
+        example: &'static str,
+    },
     /// Names with values.
     Settings,
+    /// Names with programs and their arguments.
+    Commands,
+}
+
+impl Kind {
+    /// Whether the names within are not ours.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Self::Settings | Self::Commands)
+    }
 }
 
 impl Field {
@@ -55,6 +69,13 @@ impl Field {
             Kind::Optional { example } => format!("write null, or a text such as \"{example}\""),
             Kind::Addresses => {
                 "write a list of addresses with ports, such as [\"127.0.0.1:5433\", \"[::1]:5433\"]"
+                    .to_owned()
+            }
+            Kind::List { example } => {
+                format!("write a list of texts, such as [\"{example}\"]")
+            }
+            Kind::Commands => {
+                "write names with programs, such as { \"page\": [\"/usr/local/bin/page\", \"on-call\"] }"
                     .to_owned()
             }
             Kind::Settings => {
@@ -83,6 +104,22 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "This node: its own data, its control socket and its log.",
     ),
     ("node.log", "The log goes to standard error."),
+    (
+        "api",
+        "The API for the other nodes, the command line and the console: HTTPS, TLS 1.3.",
+    ),
+    (
+        "store",
+        "Where the ledger is shared with other nodes. Alone, a node keeps it itself; else the ledger says which etcd it is, and endpoints here override it.",
+    ),
+    (
+        "store.managed",
+        "The etcd that the daemon runs itself when the ledger says so (palisade store move managed).",
+    ),
+    (
+        "alerts",
+        "What is told to humans. Whom to tell stands in the ledger (palisade alert add).",
+    ),
     ("postgres", "The PostgreSQL behind the front door."),
 ];
 
@@ -175,6 +212,13 @@ pub const FIELDS: &[Field] = &[
         help: "The unix socket for commands on this machine; null is control.sock in data_directory.",
     },
     Field {
+        path: "node.join",
+        kind: Kind::List {
+            example: "db1.example.com:7433",
+        },
+        help: "Addresses of the API of nodes of the cluster that this node joins at its first start, with security.cluster_private_file. Separated by commas in the environment.",
+    },
+    Field {
         path: "node.log.level",
         kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         help: "The least important level that is written: error, warn, info, debug or trace. PALISADE_LOG refines it by module.",
@@ -183,6 +227,78 @@ pub const FIELDS: &[Field] = &[
         path: "node.log.format",
         kind: Kind::Choice(&["text", "json"]),
         help: "text for people, json for machines.",
+    },
+    Field {
+        path: "api.listen",
+        kind: Kind::Addresses,
+        help: "Addresses with ports on which the API listens. Other machines can reach it only on an address that is not 127.0.0.1.",
+    },
+    Field {
+        path: "api.advertise",
+        kind: Kind::Optional {
+            example: "db1.example.com:7433",
+        },
+        help: "Host and port at which the other nodes reach the API; null is the first address of api.listen.",
+    },
+    Field {
+        path: "api.names",
+        kind: Kind::List {
+            example: "db1.example.com",
+        },
+        help: "More host names and addresses that this node's certificate speaks for.",
+    },
+    Field {
+        path: "store.endpoints",
+        kind: Kind::List {
+            example: "https://etcd1.example.com:2379",
+        },
+        help: "An existing etcd, version 3.4 or newer, to which this node goes whatever the ledger says; empty follows the ledger.",
+    },
+    Field {
+        path: "store.ca_file",
+        kind: Kind::Optional {
+            example: "/etc/palisade/etcd-ca.pem",
+        },
+        help: "The certificate of the CA that signed those of an existing etcd; null is the cluster's own.",
+    },
+    Field {
+        path: "store.cert_file",
+        kind: Kind::Optional {
+            example: "/etc/palisade/etcd-client.pem",
+        },
+        help: "The certificate that this node shows to an existing etcd; null is one of the cluster's own CA.",
+    },
+    Field {
+        path: "store.key",
+        kind: Kind::Optional {
+            example: "/etc/palisade/etcd-client-key.pem",
+        },
+        help: "The private key of store.cert_file, mode 0600.",
+    },
+    Field {
+        path: "store.managed.peer",
+        kind: Kind::Text,
+        help: "Address and port on which this node's etcd talks to its other members.",
+    },
+    Field {
+        path: "store.managed.client",
+        kind: Kind::Text,
+        help: "Address and port on which this node's etcd serves the nodes.",
+    },
+    Field {
+        path: "alerts.commands",
+        kind: Kind::Commands,
+        help: "Programs that an alert may run on this node, by name: the ledger names them, this file alone says what they are. name=/path argument,name=/path in the environment.",
+    },
+    Field {
+        path: "alerts.refused_logins_per_minute",
+        kind: Kind::Number(1, 1_000_000),
+        help: "Refused log-ins within a minute from which on an alert is sent.",
+    },
+    Field {
+        path: "alerts.certificate_days",
+        kind: Kind::Number(1, 365),
+        help: "Days before a certificate's end from which on an alert is sent.",
     },
     Field {
         path: "postgres.mode",

@@ -32,7 +32,8 @@ pub use environment::RESERVED;
 pub use error::{ConfigError, Invalid, Place, Problem};
 pub use generated::{default_text, reference};
 pub use model::{
-    Config, Gateway, Limits, Log, LogFormat, LogLevel, Node, Postgres, PostgresMode, Security,
+    Alerts, Api, Config, Gateway, Limits, Log, LogFormat, LogLevel, ManagedStore, Node, Postgres,
+    PostgresMode, Security, Store,
 };
 
 use document::Document;

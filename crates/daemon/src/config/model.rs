@@ -18,6 +18,12 @@ pub struct Config {
     pub gateway: Gateway,
     /// This node.
     pub node: Node,
+    /// The API for the other nodes, the command line and the console.
+    pub api: Api,
+    /// Where the ledger is shared.
+    pub store: Store,
+    /// What is told to humans, and how.
+    pub alerts: Alerts,
     /// The PostgreSQL behind the front door.
     pub postgres: Postgres,
 }
@@ -138,6 +144,8 @@ pub struct Node {
     pub data_directory: PathBuf,
     /// The unix socket of the API; see [`Config::control_socket`].
     pub control_socket: Option<PathBuf>,
+    /// Nodes of the cluster that this one joins at its first start.
+    pub join: Vec<String>,
     /// What is written to standard error.
     pub log: Log,
 }
@@ -147,6 +155,7 @@ impl Default for Node {
         Self {
             data_directory: PathBuf::from("/var/lib/palisade"),
             control_socket: None,
+            join: Vec::new(),
             log: Log::default(),
         }
     }
@@ -202,6 +211,85 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `api`: the API for the other nodes, the command line and the console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+pub struct Api {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where the other nodes reach it; `None`: the first address of [`listen`](Self::listen).
+    pub advertise: Option<String>,
+    /// More names and addresses that this node's certificate speaks for.
+    pub names: Vec<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7433))],
+            advertise: None,
+            names: Vec::new(),
+        }
+    }
+}
+
+/// `store`: where the ledger is shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+pub struct Store {
+    /// An existing etcd, as `https://HOST:PORT` or `HOST:PORT`; empty: what the ledger says.
+    pub endpoints: Vec<String>,
+    /// The certificates of the CA that etcd's own lead to.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that this node shows to etcd.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The etcd that the daemon runs itself.
+    pub managed: ManagedStore,
+}
+
+/// `store.managed`: the etcd that the daemon runs itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+pub struct ManagedStore {
+    /// For the other members of etcd.
+    pub peer: SocketAddr,
+    /// For the nodes.
+    pub client: SocketAddr,
+}
+
+impl Default for ManagedStore {
+    fn default() -> Self {
+        Self {
+            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 7380)),
+            client: SocketAddr::from((Ipv4Addr::LOCALHOST, 7379)),
+        }
+    }
+}
+
+/// `alerts`: what is told to humans, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+pub struct Alerts {
+    /// Programs that alerts may run, each with its arguments.
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// Refused log-ins within a minute that are worth an alert.
+    pub refused_logins_per_minute: u32,
+    /// Days before the end of a certificate from which on it is worth an alert.
+    pub certificate_days: u32,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            commands: BTreeMap::new(),
+            refused_logins_per_minute: 60,
+            certificate_days: 14,
+        }
+    }
 }
 
 /// `postgres`: the PostgreSQL behind the front door.

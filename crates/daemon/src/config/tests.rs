@@ -47,7 +47,7 @@ fn bad_with(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
 /// Paths of all leaves of the model.
 fn leaves(path: &str, value: &Value, out: &mut BTreeSet<String>) {
     match value {
-        Value::Object(map) if path != "postgres.settings" => {
+        Value::Object(map) if !["postgres.settings", "alerts.commands"].contains(&path) => {
             for (name, value) in map {
                 let dot = if path.is_empty() { "" } else { "." };
                 leaves(&format!("{path}{dot}{name}"), value, out);
@@ -303,8 +303,37 @@ fn what_does_not_fit_together_is_refused() {
             r#"{ "postgres": { "settings": { "a b": 1 } } }"#,
             "1:38: postgres.settings.a b: no setting of PostgreSQL has such a name; write PostgreSQL's own settings, such as { \"work_mem\": \"16MB\" }",
         ),
+        (
+            r#"{ "api": { "listen": ["0.0.0.0:7433"] } }"#,
+            "api.advertise: api.listen names all addresses of this machine, and so none that others could use; name host and port at which the other nodes reach this one",
+        ),
+        (
+            r#"{ "api": { "advertise": "db1" } }"#,
+            "1:25: api.advertise: it is not a host with a port; write null, or a text such as \"db1.example.com:7433\"",
+        ),
+        (
+            r#"{ "node": { "join": ["db1:7433"] } }"#,
+            "1:21: node.join: a node proves with the cluster's private key that it may join so, and there is no key; name the key in security.cluster_private_file, or use palisade join",
+        ),
+        (
+            r#"{ "store": { "endpoints": ["http://etcd:2379"] } }"#,
+            "1:28: store.endpoints[0]: etcd is not spoken to without TLS; write a list of texts, such as [\"https://etcd1.example.com:2379\"]",
+        ),
+        (
+            r#"{ "store": { "cert_file": "/c" } }"#,
+            "store.key: a certificate and its key are only of use together; name both, or none",
+        ),
+        (
+            r#"{ "alerts": { "commands": { "page": ["page"] } } }"#,
+            "1:37: alerts.commands.page: a program is named by its absolute path; write names with programs, such as { \"page\": [\"/usr/local/bin/page\", \"on-call\"] }",
+        ),
     ] {
-        assert_eq!(bad(text), [format!("palisade.cfg:{expected}")]);
+        let between = if expected.starts_with(|c: char| c.is_ascii_digit()) {
+            ":"
+        } else {
+            ": "
+        };
+        assert_eq!(bad(text), [format!("palisade.cfg{between}{expected}")]);
     }
     // The value that does not fit is the default, which stands nowhere.
     assert_eq!(
@@ -366,16 +395,26 @@ fn every_setting_can_be_overridden() {
     for field in FIELDS {
         let value = match field.kind {
             Kind::Boolean => "true",
+            Kind::Number(_, most) if most < 600 => "300",
             Kind::Number(..) => "600",
             Kind::Choice(words) => words[1],
+            Kind::Text if field.path.starts_with("store.managed") => "127.0.0.1:7",
             Kind::Text => "other",
+            Kind::List { example } => example,
+            Kind::Commands => "page=/bin/page on-call,log=/bin/log",
             Kind::Path => "/tmp/x",
             Kind::Optional { example } => example,
             Kind::Addresses => "127.0.0.1:1, [::1]:2",
             Kind::Settings => "work_mem=1MB,jit=off",
         };
         let variable = field.variable();
-        let base = "{ \"security\": { \"cluster_private_file\": \"/k\" }, \"gateway\": { \"limits\": { \"handshakes\": 700 } } }";
+        let base = match field.path {
+            "store.cert_file" => r#"{ "store": { "key": "/k" } }"#,
+            "store.key" => r#"{ "store": { "cert_file": "/c" } }"#,
+            _ => {
+                r#"{ "security": { "cluster_private_file": "/k" }, "gateway": { "limits": { "handshakes": 700 } } }"#
+            }
+        };
         let config = parse_with(base, &[(&variable, value)])
             .unwrap_or_else(|error| panic!("{}", error.render(false)));
         let written = serde_json::to_value(&config).unwrap();
@@ -385,6 +424,8 @@ fn every_setting_can_be_overridden() {
             Kind::Boolean | Kind::Number(..) => value.to_owned(),
             Kind::Addresses => r#"["127.0.0.1:1","[::1]:2"]"#.to_owned(),
             Kind::Settings => r#"{"jit":"off","work_mem":"1MB"}"#.to_owned(),
+            Kind::List { example } => format!("[\"{example}\"]"),
+            Kind::Commands => r#"{"log":["/bin/log"],"page":["/bin/page","on-call"]}"#.to_owned(),
             _ => format!("\"{value}\""),
         };
         assert_eq!(found, expected, "{variable}");
@@ -470,7 +511,6 @@ fn a_variable_that_looks_like_a_setting_and_is_none_is_refused() {
         ("PALISADE_DIR", "/d"),
         ("PALISADE_LOG", "debug"),
         ("PALISADE_CREDENTIALS", "/c"),
-        ("PALISADE_STORE_ENDPOINTS", "x"),
         ("PALISADE_TEST_ROUNDS", "200"),
         ("PATH", "/bin"),
     ];
