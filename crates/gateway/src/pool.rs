@@ -87,6 +87,12 @@ impl Pool {
         std::mem::take(&mut *idle).all
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.all
+    }
+
     fn retain(&self, keep: impl Fn(&PoolKey, Instant) -> bool) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_key.retain(|key, same| {

@@ -126,6 +126,12 @@ impl Observer {
         sessions.sort_unstable_by_key(|session| session.id);
         sessions
     }
+
+    /// How many connections to PostgreSQL wait for the next log-in of their user.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.shared.pool.count()
+    }
 }
 
 impl Gateway {

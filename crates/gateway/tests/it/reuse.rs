@@ -25,10 +25,11 @@ fn reused(door: &Door) -> i64 {
 /// Waits until every connection of ended sessions is either kept or gone.
 fn settled(door: &Door) {
     palisade_testkit::poll("idle connections", Duration::from_secs(5), || {
-        let sql = "select count(*) from pg_stat_activity where usename <> 'postgres' \
-                   and (state <> 'idle' or query <> 'DISCARD ALL')";
-        (door.postgres.psql(sql).unwrap() == "0" && door.observer.sessions().is_empty())
-            .then_some(())
+        let sql = "select count(*) from pg_stat_activity where usename <> 'postgres'";
+        let connections = door.postgres.psql(sql).unwrap();
+        (door.observer.sessions().is_empty()
+            && connections == door.observer.idle_connections().to_string())
+        .then_some(())
     })
     .unwrap();
 }
@@ -125,7 +126,7 @@ fn a_change_of_the_user_retires_his_connections() {
         superuser: None,
         default_privileges: Some(Privileges::SELECT | Privileges::SET_TRANSACTION),
     });
-    palisade_testkit::poll("alice's connection", Duration::from_secs(1), || {
+    palisade_testkit::poll("alice's connection", Duration::from_secs(5), || {
         let sql = "select count(*) from pg_stat_activity where usename = 'alice'";
         (door.postgres.psql(sql).unwrap() == "0").then_some(())
     })
@@ -183,7 +184,9 @@ fn a_dead_connection_is_not_handed_out() {
     ok(&door.psql(&alice, Some("pencil"), "select 1"));
     settled(&door);
     door.postgres
-        .psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'alice'")
+        .psql(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'alice'",
+        )
         .unwrap();
     ok(&door.psql(&alice, Some("pencil"), "select 1"));
     assert_eq!(reused(&door), 0);

@@ -113,26 +113,37 @@ fn guess(door: &Door, user: &str) -> Duration {
     began.elapsed()
 }
 
-#[test]
-fn every_failure_takes_the_same_time() {
+/// What each failure takes when nothing else holds it up.
+fn undisturbed(door: &Door) -> Vec<Duration> {
     const ROUNDS: usize = 300;
-    let door = door();
     let mut times = vec![Vec::new(); FAILURES.len()];
     for _ in 0..ROUNDS {
         // Taken in turns, so that whatever else this machine does meets them all.
         for (index, (user, _)) in FAILURES.iter().enumerate() {
-            times[index].push(guess(&door, user));
+            times[index].push(guess(door, user));
         }
     }
-    let medians: Vec<Duration> = times
-        .iter_mut()
-        .map(|times| {
-            times.sort_unstable();
-            times[ROUNDS / 2]
-        })
-        .collect();
-    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-    assert!(*most < *least * 13 / 10, "{medians:?}");
+    // Whatever else this machine does makes some longer and none shorter.
+    let low = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[ROUNDS / 10]
+    };
+    times.iter_mut().map(low).collect()
+}
+
+#[test]
+fn every_failure_takes_the_same_time() {
+    let door = door();
+    // A difference that is there shows every time; one that the machine made does not.
+    let mut seen = Vec::new();
+    let alike = (0..3).any(|_| {
+        let times = undisturbed(&door);
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        let alike = *most < *least * 13 / 10;
+        seen.push(times);
+        alike
+    });
+    assert!(alike, "{seen:?}");
 }
 
 #[test]

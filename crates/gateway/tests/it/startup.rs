@@ -14,6 +14,10 @@ const ALICE: Account<'_> = Account {
     restricted: false,
 };
 
+/// A quarter of the time after which those who say nothing are cut off: what has come by then did not
+/// wait for that.
+const LONG: Duration = Duration::from_secs(5);
+
 fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "measures real time")]
     Instant::now()
@@ -149,7 +153,7 @@ fn a_length_out_of_bounds_is_not_waited_for() {
         client.say(&[0, 3, 0, 0]);
         // Lengths of TLS records and of HTTP are no different.
         assert_eq!(client.error(), "08P01", "{length}");
-        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(began.elapsed() < LONG);
     }
     let mut client = raw::tcp(door.address);
     client.say(b"GET / HTTP/1.1\r\n\r\n");
@@ -185,7 +189,7 @@ fn newer_protocols_are_negotiated() {
 #[test]
 fn a_slow_client_is_cut_off_wherever_it_stands() {
     let door = Door::open_with(DEFAULT_RULES, |config| {
-        config.limits.login_within = Duration::from_millis(700);
+        config.limits.login_within = Duration::from_secs(2);
     });
     door.add(&[ALICE]);
     let cluster = door.cluster_key();
@@ -195,32 +199,36 @@ fn a_slow_client_is_cut_off_wherever_it_stands() {
             if stream.write_all(&[*byte]).is_err() {
                 break;
             }
-            std::thread::park_timeout(Duration::from_millis(60));
+            std::thread::park_timeout(Duration::from_millis(150));
         }
         let mut client = raw::Raw { stream };
         while !client.is_closed() {}
         let took = began.elapsed();
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < LONG, "{took:?}");
     };
-    cut(raw::tcp(door.address).stream, b"");
-    cut(raw::tcp(door.address).stream, &login_of("alice"));
-    // In the TLS handshake.
-    let mut client = raw::tcp(door.address);
-    client.say(SSL_REQUEST);
-    assert_eq!(client.hear(1), b"S");
-    cut(
-        client.stream,
-        &[
-            0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-    );
-    // Before the startup packet, and before the password.
-    let client = raw::tls(door.address, &cluster, false, false);
-    cut(client.stream.sock, b"");
-    let mut client = raw::tls(door.address, &cluster, false, false);
-    client.say(&login_of("alice"));
-    client.until('R');
-    cut(client.stream.sock, b"");
+    let tcp = || raw::tcp(door.address);
+    let tls = || raw::tls(door.address, &cluster, false, false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| cut(tcp().stream, b""));
+        scope.spawn(|| cut(tcp().stream, &login_of("alice")));
+        // In the TLS handshake.
+        scope.spawn(|| {
+            let mut client = tcp();
+            client.say(SSL_REQUEST);
+            assert_eq!(client.hear(1), b"S");
+            let mut hello = vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+            hello.resize(30, 0);
+            cut(client.stream, &hello);
+        });
+        // Before the startup packet, and before the password.
+        scope.spawn(|| cut(tls().stream.sock, b""));
+        scope.spawn(|| {
+            let mut client = tls();
+            client.say(&login_of("alice"));
+            client.until('R');
+            cut(client.stream.sock, b"");
+        });
+    });
     let counted = || (door.figure("refusals_total", Some("deadline")) == 5).then_some(());
     palisade_testkit::poll("the count", Duration::from_secs(2), counted).unwrap();
 }
@@ -258,7 +266,7 @@ fn a_flood_from_one_address_leaves_others_able_to_log_in() {
     let began = clock();
     let elsewhere = door.connect_from("127.0.0.2", "alice", "pencil").unwrap();
     assert_eq!(elsewhere, "alice");
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < LONG);
     drop(crowd);
     palisade_testkit::poll("room", Duration::from_secs(5), || {
         let psql = door.psql(&door.conninfo("alice", ""), Some("pencil"), "select 1");

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use palisade_gateway::{Config, Gateway, Observer, TlsIdentity};
+use palisade_gateway::{Config, Gateway, Observer, SessionInfo, TlsIdentity};
 use palisade_keys::{PublicKey, ScramVerifier, SecretKey, Zeroizing};
 use palisade_ledger::{
     Author, Change, Entry, Hash, Millis, NewUser, Privileges, State, Uid, UserName, sign, verify,
@@ -27,6 +27,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The users that PostgreSQL's ident map lets the gateway be.
 pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "mallory"];
+
+/// "within one second, measured"
+pub const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The rules of a door of which nothing else is said.
 pub const DEFAULT_RULES: &str = "hostssl all all all auto\n";
@@ -371,8 +374,10 @@ impl Door {
             input: child.stdin.take().unwrap(),
             output: BufReader::new(child.stdout.take().unwrap()),
             child,
+            process: 0,
         };
-        assert_eq!(held.ask("select 'here'").as_deref(), Some("here"));
+        let process = held.ask("select pg_backend_pid()").unwrap();
+        held.process = process.parse().unwrap();
         held
     }
 
@@ -390,6 +395,7 @@ impl Door {
 /// A psql that waits for more.
 pub struct Held {
     child: Child,
+    process: u32,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
@@ -405,9 +411,16 @@ impl Held {
         }
     }
 
-    /// Checks that the gateway ended the session with 57P01.
+    /// Checks that the gateway ends the session within a second, with 57P01.
     #[track_caller]
-    pub fn ends(mut self) {
+    pub fn ends(mut self, door: &Door) {
+        // Asked too early, psql would still be answered.
+        palisade_testkit::poll("the session's end", SECOND, || {
+            let sessions = door.observer.sessions();
+            let open = |session: &SessionInfo| session.process == self.process;
+            (!sessions.iter().any(open)).then_some(())
+        })
+        .unwrap();
         assert_eq!(self.ask("select 'still here'"), None);
         let output = self.child.wait_with_output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
