@@ -448,7 +448,7 @@ fn whoever_reaches_the_control_socket_without_a_key_changes_nothing() {
     assert!(!control(&cluster, "POST", "/v1/entries", &forged).contains(" 200 "));
     for command in ["stop", "purge_all"] {
         let unsigned =
-            format!(r#"{{"command":"{command}","uid":1,"challenge":"x","signature":"AAAA"}}"#);
+            format!(r#"{{"command":"\"{command}\"","uid":1,"challenge":"x","signature":"AAAA"}}"#);
         let told = control(&cluster, "POST", "/v1/commands", unsigned.as_bytes());
         assert!(told.starts_with("HTTP/1.1 4"), "{told}");
     }

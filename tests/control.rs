@@ -11,9 +11,9 @@
 mod common;
 
 use common::{Cluster, Process, palisade};
-use palisade_keys::{Credentials, SecretKey, Zeroizing};
+use palisade_keys::{Credentials, PublicKey, SecretKey, Zeroizing};
 use palisade_ledger::{Author, Change, Entry, Hash, Millis, Uid, sign};
-use palisade_link::api::{Command, SignedCommand};
+use palisade_link::api::{Challenge, Command, SignedCommand};
 use palisade_link::client::Client;
 
 fn credentials(path: &std::path::Path) -> Credentials {
@@ -21,14 +21,8 @@ fn credentials(path: &std::path::Path) -> Credentials {
 }
 
 /// A command as its author signs it.
-fn signed(key: &SecretKey, uid: u32, cluster: &str, challenge: &str) -> SignedCommand {
-    let message = SignedCommand::message(Command::PurgeAll, cluster, challenge);
-    SignedCommand {
-        command: Command::PurgeAll,
-        uid,
-        challenge: challenge.to_owned(),
-        signature: SignedCommand::encode_signature(&key.sign(&message)),
-    }
+fn signed(key: &SecretKey, uid: u32, cluster: PublicKey, challenge: &Challenge) -> SignedCommand {
+    SignedCommand::sign(&Command::PurgeAll, uid, &cluster, challenge, key).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,16 +44,28 @@ async fn a_command_needs_its_own_challenge_and_its_authors_key() {
     let admin = credentials(&cluster.admin("credentials")).secret_key;
     let stranger = SecretKey::from_seed(Zeroizing::new([3; 32])).unwrap();
     let key = std::fs::read_to_string(cluster.dir().join("cluster_public.key")).unwrap();
-    let key = key.trim();
-    let challenge = || async { client.challenge().await.unwrap().challenge };
+    let key: PublicKey = key.trim().parse().unwrap();
+    let challenge = || async { client.challenge().await.unwrap() };
 
     let forged = signed(&stranger, 1, key, &challenge().await);
     let nobody = signed(&stranger, 77, key, &challenge().await);
-    let invented = signed(&admin, 1, key, &"0".repeat(64));
-    let elsewhere = signed(&admin, 1, "another cluster", &challenge().await);
+    let mut own = challenge().await;
+    own.challenge = "0".repeat(64);
+    let invented = signed(&admin, 1, key, &own);
+    let elsewhere = signed(&admin, 1, stranger.public(), &challenge().await);
+    let mut other_node = challenge().await;
+    other_node.node += 1;
+    let other_node = signed(&admin, 1, key, &other_node);
     let mut other_command = signed(&admin, 1, key, &challenge().await);
-    other_command.command = Command::Stop;
-    for bad in [&forged, &nobody, &invented, &elsewhere, &other_command] {
+    other_command.command = r#""stop""#.to_owned();
+    for bad in [
+        &forged,
+        &nobody,
+        &invented,
+        &elsewhere,
+        &other_node,
+        &other_command,
+    ] {
         assert!(client.command(bad).await.is_err(), "{bad:?}");
     }
     assert_eq!(cluster.sql("admin", "SELECT count(*) FROM t"), "0");

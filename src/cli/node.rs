@@ -4,7 +4,7 @@ use clap::{ArgAction, Args, Subcommand};
 use palisade_link::api::{Command, SignedCommand, Status};
 
 use super::common::{ClusterArgs, SignerArgs};
-use super::error::Outcome;
+use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::view::{Link, View};
 use super::{out, prompt};
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &NodeArgs) -> Outcome {
     match &args.command {
         NodeCommand::Stop(args) => command(
             &args.confirmed,
-            Command::Stop,
+            &Command::Stop,
             "This stops the daemon and its PostgreSQL, and ends every session.",
         ),
     }
@@ -109,27 +109,23 @@ pub(crate) fn run(args: &NodeArgs) -> Outcome {
 pub(crate) fn purge_all(args: &PurgeArgs) -> Outcome {
     command(
         &args.confirmed,
-        Command::PurgeAll,
+        &Command::PurgeAll,
         "This drops every managed object of the database, with all the data in it.",
     )
 }
 
 /// Asks, signs, and has it carried out.
-fn command(args: &Confirmed, command: Command, what: &str) -> Outcome {
+fn command(args: &Confirmed, command: &Command, what: &str) -> Outcome {
     let signer = args.signer.read(&args.cluster)?;
     let view = View::open(&args.cluster)?;
     let uid = view.signing_user(&signer)?;
     let state = view.state();
     prompt::confirm_twice(what, state.cluster(), args.yes)?;
     let link = view.link();
-    let challenge = link.wait(link.client().challenge())?.challenge;
-    let message = SignedCommand::message(command, &state.cluster_key().to_string(), &challenge);
-    let request = SignedCommand {
-        command,
-        uid: uid.get(),
-        challenge,
-        signature: SignedCommand::encode_signature(&signer.key().sign(&message)),
-    };
+    let challenge = link.wait(link.client().challenge())?;
+    let cluster = state.cluster_key();
+    let request = SignedCommand::sign(command, uid.get(), cluster, &challenge, signer.key())
+        .map_err(|error| CliError::no("this command can't be written").because(&error))?;
     let done = link.wait(link.client().command(&request))?;
     out::line(&done.message)?;
     Ok(Exit::Done)
@@ -164,7 +160,7 @@ pub(crate) fn status(args: &StatusArgs) -> Outcome {
     })
 }
 
-fn show(status: &Status) -> Result<(), super::error::CliError> {
+fn show(status: &Status) -> Result<(), CliError> {
     let unknown = || "unknown".to_owned();
     let applied = match status.applied {
         Some(seq) if seq >= status.head.seq => "up to date".to_owned(),

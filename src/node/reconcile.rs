@@ -6,7 +6,7 @@ use std::time::Duration;
 use palisade_agent::Agent;
 use palisade_daemon::control::Permitted;
 use palisade_ledger::State;
-use palisade_link::api::Command;
+use palisade_link::api::{Command, Done};
 use tokio::sync::{mpsc, watch};
 
 use super::status::Board;
@@ -114,7 +114,20 @@ impl Reconciler {
                     .map(|dropped| format!("{} objects dropped", dropped.len()))
                     .map_err(|error| error.to_string())
             }
+            Command::RotateNode
+            | Command::IssueCertificate(_)
+            | Command::CaCandidate
+            | Command::CaInstall { .. }
+            | Command::CaProve { .. }
+            | Command::CaCutOver { .. }
+            | Command::CaAbandon { .. }
+            | Command::StoreMove { .. }
+            | Command::AlertTest { .. } => Err("this node can't do that yet".to_owned()),
         };
+        let result = result.map(|message| Done {
+            message,
+            data: None,
+        });
         // The asker may have hung up; what was done is in the log.
         drop(permitted.done.send(result));
     }

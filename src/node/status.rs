@@ -144,6 +144,7 @@ impl Board {
             certificate_until: news.certificate_until.clone(),
             not_in_user_list: unlisted(&state, news.listed.as_ref()),
             problems,
+            ..Status::default()
         }
     }
 }

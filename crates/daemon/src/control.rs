@@ -40,8 +40,10 @@ pub struct Permitted {
     pub command: Command,
     /// The name of the user who said so.
     pub author: String,
+    /// That user's id.
+    pub uid: Uid,
     /// Takes what was done, or why not.
-    pub done: oneshot::Sender<Result<String, String>>,
+    pub done: oneshot::Sender<Result<Done, String>>,
 }
 
 /// Where commands and questions of the control socket go.
@@ -110,6 +112,12 @@ impl Control {
         drop(tokio::time::timeout(SETTLE, reached).await);
     }
 
+    /// This node's id, as challenges name it; 0 while the ledger names none.
+    #[expect(clippy::unused_self, reason = "the ledger will name the node")]
+    fn node(&self) -> u32 {
+        0
+    }
+
     fn reply(&self, head: &Head) -> Json<HeadReply> {
         Json(HeadReply {
             seq: head.seq,
@@ -169,34 +177,50 @@ impl Control {
     }
 
     /// Checks that the configuration allows the command, and that a user with `system` signed it.
-    fn permit(&self, signed: &SignedCommand) -> Result<String, Failure> {
-        let (allowed, setting) = match signed.command {
-            Command::Stop => (self.allowed.stop, "security.enable_stop"),
-            Command::PurgeAll => (self.allowed.purge_all, "security.enable_purge_all"),
-        };
-        if !allowed {
-            return Err(failure(format!(
-                "this node does not take that command: {setting} is false in its configuration"
-            )));
-        }
+    fn permit(&self, signed: &SignedCommand, command: &Command) -> Result<(Uid, String), Failure> {
+        self.allow(command)?;
         let state = self.ledger.now();
         let refused = || failure("the command is not signed by a user with the privilege system");
-        let signature = signed.decode_signature().ok_or_else(refused)?;
         let uid = Uid::new(signed.uid).map_err(|_| refused())?;
         let user = state.user(uid).ok_or_else(refused)?;
         let key = user.public_key.ok_or_else(refused)?;
-        let cluster = state.cluster_key().to_string();
-        let message = SignedCommand::message(signed.command, &cluster, &signed.challenge);
-        key.verify(&message, &signature).map_err(|_| refused())?;
+        let verified = signed.verify(state.cluster_key(), &key);
+        verified.map_err(|_| refused())?;
         if !user.privileges().contains(Privileges::SYSTEM) {
             return Err(refused());
+        }
+        if signed.node != self.node() {
+            return Err(failure("the command is signed for another node"));
         }
         if !self.redeem(&signed.challenge) {
             return Err(failure(
                 "the challenge is unknown, used or too old; ask for a new one",
             ));
         }
-        Ok(user.name.to_string())
+        Ok((uid, user.name.to_string()))
+    }
+
+    /// Checks that the configuration lets the command through.
+    fn allow(&self, command: &Command) -> Result<(), Failure> {
+        let (allowed, setting) = match command {
+            Command::Stop => (self.allowed.stop, "security.enable_stop"),
+            Command::PurgeAll => (self.allowed.purge_all, "security.enable_purge_all"),
+            Command::RotateNode
+            | Command::IssueCertificate(_)
+            | Command::CaCandidate
+            | Command::CaInstall { .. }
+            | Command::CaProve { .. }
+            | Command::CaCutOver { .. }
+            | Command::CaAbandon { .. }
+            | Command::StoreMove { .. }
+            | Command::AlertTest { .. } => return Ok(()),
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(failure(format!(
+            "this node does not take that command: {setting} is false in its configuration"
+        )))
     }
 }
 
@@ -292,29 +316,36 @@ async fn reload(Shared(control): Shared<Control>) -> Json<Done> {
     control.reload.notify_one();
     Json(Done {
         message: "the user list and the certificates are read again".to_owned(),
+        data: None,
     })
 }
 
 async fn challenge(Shared(control): Shared<Control>) -> Result<Json<Challenge>, Refused> {
+    let node = control.node();
     let challenge = control
         .new_challenge()
         .map_err(|failure| Refused(StatusCode::SERVICE_UNAVAILABLE, failure))?;
-    Ok(Json(Challenge { challenge }))
+    Ok(Json(Challenge { challenge, node }))
 }
 
 async fn command(
     Shared(control): Shared<Control>,
     Json(signed): Json<SignedCommand>,
 ) -> Result<Json<Done>, Refused> {
-    let author = control
-        .permit(&signed)
-        .inspect_err(|failure| tracing::warn!(command = signed.command.name(), uid = signed.uid, reason = %failure.error, "command refused"))
+    let command = signed.read().map_err(|error| {
+        let unknown = format!("the command can't be read: {error}");
+        Refused(StatusCode::BAD_REQUEST, failure(unknown))
+    })?;
+    let (uid, author) = control
+        .permit(&signed, &command)
+        .inspect_err(|failure| tracing::warn!(command = command.name(), uid = signed.uid, reason = %failure.error, "command refused"))
         .map_err(|failure| Refused(StatusCode::FORBIDDEN, failure))?;
-    tracing::info!(command = signed.command.name(), author, "command accepted");
+    tracing::info!(command = command.name(), author, "command accepted");
     let (done, answer) = oneshot::channel();
     let permitted = Permitted {
-        command: signed.command,
+        command,
         author,
+        uid,
         done,
     };
     let stopping = || {
@@ -326,7 +357,7 @@ async fn command(
     let sent = control.commands.send(permitted).await;
     sent.map_err(|_| stopping())?;
     match answer.await {
-        Ok(Ok(message)) => Ok(Json(Done { message })),
+        Ok(Ok(done)) => Ok(Json(done)),
         Ok(Err(error)) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, failure(error))),
         Err(_) => Err(stopping()),
     }
