@@ -29,10 +29,12 @@
 //! anything: entries and commands carry their authors' signatures. A refusal is a [`Failure`] with a
 //! status other than 200.
 
+mod alarm;
 mod command;
 mod join;
 mod status;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use command::{
     Challenge, Command, Done, IssueCertificate, Purpose, SignedCommand, StoreTarget,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::HeadReply;
+use super::{Alarm, HeadReply};
 
 /// How the node is, and the cluster as this node sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,12 @@ pub struct Hello {
     pub sessions: u64,
     /// When its daemon started (RFC 3339).
     pub started: String,
+    /// What needs a human there, and what lately did.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+    /// Of the alarms of all nodes, those that humans were told of by this node.
+    #[serde(default)]
+    pub told: Vec<Alarm>,
 }
 
 /// The store of the ledger, as this node sees it.
