@@ -105,6 +105,9 @@ pub struct Hello {
     pub sessions: u64,
     /// When its daemon started (RFC 3339).
     pub started: String,
+    /// The node that it takes for the master, so that one that returns knows that there is one.
+    #[serde(default)]
+    pub master: Option<u32>,
     /// What needs a human there, and what lately did.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
