@@ -29,6 +29,10 @@ pub struct Identity {
     pub store: Option<StoreAddresses>,
     /// Whether it is a member of a cluster already.
     pub member: bool,
+    /// The public key of that cluster, `P` and base64: hearsay, by which a joiner who knows the
+    /// cluster's secret but not its key finds out what it is to check.
+    #[serde(default)]
+    pub cluster: Option<String>,
     /// Palisade's version.
     pub version: String,
 }
