@@ -173,7 +173,7 @@ impl Names {
 
     fn author(&self, author: Author) -> String {
         match author {
-            Author::Cluster => author.to_string(),
+            Author::Cluster | Author::Node(_) => author.to_string(),
             Author::User(uid) => self.name(u64::from(uid.get())),
         }
     }
@@ -191,7 +191,7 @@ fn shown<'a>(names: &Names, verified: &'a Verified) -> Shown<'a> {
         time: entry.time.to_string(),
         author: names.author(entry.author),
         author_uid: match entry.author {
-            Author::Cluster => None,
+            Author::Cluster | Author::Node(_) => None,
             Author::User(uid) => Some(uid),
         },
         hash: verified.head().hash,

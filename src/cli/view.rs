@@ -144,6 +144,7 @@ impl View {
             Author::User(uid) => Ok(uid),
             Author::Cluster => Err(CliError::usage("the cluster key is no user")
                 .hint("name a user's credentials file with --as FILE")),
+            Author::Node(id) => Err(CliError::usage(format!("node {id} is no user"))),
         }
     }
 

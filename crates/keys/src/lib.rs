@@ -18,11 +18,13 @@
 mod credentials;
 mod ed25519;
 mod fingerprint;
+mod passphrase;
 mod scram;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use ed25519::{BadSignature, KeyError, PublicKey, SecretKey, Signature};
 pub use fingerprint::{Fingerprint, sha256};
+pub use passphrase::{MIN_PASSPHRASE_CHARS, PassphraseError};
 pub use scram::{
     MAX_ITERATIONS, MIN_ITERATIONS, MIN_SALT_BYTES, RecoveredClientKey, SCRAM_KEY_BYTES,
     ScramVerifier, VerifierError, normalize_password,

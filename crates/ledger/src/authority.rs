@@ -7,14 +7,23 @@
 //!   own public key or password                 that user
 //!   set, unset an object's ACL                 set_acl (on that object)
 //!   hba rules, settings, issuing CAs,          system
-//!   revocation                               (rules with `trust`: only a superuser)
+//!   revocation, nodes, tokens, the cluster     (rules with `trust`: only a superuser)
+//!   secret, the store, alerts
+//!   join by a token or the secret              the joining node itself, with the secret's signature
+//!   rotate own node key                        that node, by its old key
+//!   own address, fewer own names               that node; else system
+//!   a certificate was issued                   any member node; else system
 //! ```
+//!
+//! A node that waits for approval or was removed authors nothing.
 
 use palisade_hba::{Method, Rules};
 
+use crate::address::NodeAddress;
 use crate::change::{Change, NewUser};
 use crate::entry::Author;
 use crate::name::Uid;
+use crate::node::{Node, NodeId, StoreAddress};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
 use crate::state::{State, User};
@@ -31,6 +40,14 @@ pub enum Need {
     PrivilegeOn(Privileges, ObjectName),
     /// This very user.
     Oneself(Uid),
+    /// This very node, which is none yet.
+    Joining(NodeId),
+    /// This very node.
+    ThisNode(NodeId),
+    /// This very node, or a user with this privilege.
+    ThisNodeOr(NodeId, Privileges),
+    /// A member node, or a user with this privilege.
+    MemberOr(Privileges),
 }
 
 impl Need {
@@ -51,7 +68,21 @@ impl Need {
             | Change::SettingSet { .. }
             | Change::IssuingCaAdd { .. }
             | Change::IssuingCaRemove { .. }
-            | Change::CertificateRevoke { .. } => Self::Privilege(Privileges::SYSTEM),
+            | Change::IssuingCaActivate { .. }
+            | Change::CertificateRevoke { .. }
+            | Change::NodeAdd { .. }
+            | Change::NodeApprove { .. }
+            | Change::NodeRemove { .. }
+            | Change::TokenCreate { .. }
+            | Change::TokenRevoke { .. }
+            | Change::SecretSet { .. }
+            | Change::StoreSet { .. }
+            | Change::AlertAdd { .. }
+            | Change::AlertRemove { .. } => Self::Privilege(Privileges::SYSTEM),
+            Change::NodeJoin { node, .. } => Self::Joining(node.id),
+            Change::NodeRotate { id, .. } => Self::ThisNode(*id),
+            Change::NodeSet { id, .. } => Self::ThisNodeOr(*id, Privileges::SYSTEM),
+            Change::CertificateIssued { .. } => Self::MemberOr(Privileges::SYSTEM),
         }
     }
 }
@@ -63,6 +94,10 @@ impl std::fmt::Display for Need {
             Self::Privilege(flag) => write!(f, "the privilege {flag}"),
             Self::PrivilegeOn(flag, object) => write!(f, "the privilege {flag} on {object}"),
             Self::Oneself(uid) => write!(f, "to be the user with uid {uid}"),
+            Self::Joining(id) => write!(f, "to be the joining node {id}"),
+            Self::ThisNode(id) => write!(f, "to be node {id}"),
+            Self::ThisNodeOr(id, flag) => write!(f, "to be node {id}, or the privilege {flag}"),
+            Self::MemberOr(flag) => write!(f, "to be a member node, or the privilege {flag}"),
         }
     }
 }
@@ -70,16 +105,22 @@ impl std::fmt::Display for Need {
 /// Whether `author` may make `change` to `state`.
 pub(crate) fn check(state: &State, author: Author, change: &Change) -> Result<(), Refusal> {
     let need = Need::of(change);
-    let Author::User(author) = author else {
-        return Ok(());
+    let author = match author {
+        // A node that joins signs for itself; the cluster key adds one.
+        Author::Cluster if matches!(need, Need::Joining(_)) => return Err(Refusal::Joining),
+        Author::Cluster => return Ok(()),
+        Author::Node(id) => return check_node(state, id, need, change),
+        Author::User(uid) => uid,
     };
     let user = state.user(author).ok_or(Refusal::UnknownAuthor(author))?;
     if !user.may_log_in() {
         return Err(Refusal::AuthorShutOut(user.name.clone()));
     }
     let held = match &need {
-        Need::ClusterKey => false,
-        Need::Privilege(flag) => user.privileges().contains(*flag),
+        Need::ClusterKey | Need::Joining(_) | Need::ThisNode(_) => false,
+        Need::Privilege(flag) | Need::ThisNodeOr(_, flag) | Need::MemberOr(flag) => {
+            user.privileges().contains(*flag)
+        }
         Need::PrivilegeOn(flag, object) => state.privileges_on(author, object).contains(*flag),
         Need::Oneself(uid) => author == *uid,
     };
@@ -118,8 +159,78 @@ pub(crate) fn check(state: &State, author: Author, change: &Change) -> Result<()
         | Change::SettingSet { .. }
         | Change::IssuingCaAdd { .. }
         | Change::IssuingCaRemove { .. }
+        | Change::IssuingCaActivate { .. }
         | Change::CertificateRevoke { .. }
-        | Change::UserImport { .. } => Ok(()),
+        | Change::CertificateIssued { .. }
+        | Change::UserImport { .. }
+        | Change::NodeAdd { .. }
+        | Change::NodeJoin { .. }
+        | Change::NodeApprove { .. }
+        | Change::NodeRemove { .. }
+        | Change::NodeRotate { .. }
+        | Change::NodeSet { .. }
+        | Change::TokenCreate { .. }
+        | Change::TokenRevoke { .. }
+        | Change::SecretSet { .. }
+        | Change::StoreSet { .. }
+        | Change::AlertAdd { .. }
+        | Change::AlertRemove { .. } => Ok(()),
+    }
+}
+
+/// What a node may do on its own authority: join, change its key, say where it is, and say what it
+/// issued.
+fn check_node(state: &State, author: NodeId, need: Need, change: &Change) -> Result<(), Refusal> {
+    if need == Need::Joining(author) {
+        return Ok(());
+    }
+    let node = state.node(author).ok_or(Refusal::UnknownNode(author))?;
+    if node.pending {
+        return Err(Refusal::NodePending(author));
+    }
+    let held = match &need {
+        Need::ThisNode(id) | Need::ThisNodeOr(id, _) => *id == author,
+        Need::MemberOr(_) => true,
+        Need::ClusterKey
+        | Need::Privilege(_)
+        | Need::PrivilegeOn(..)
+        | Need::Oneself(_)
+        | Need::Joining(_) => false,
+    };
+    if !held {
+        return Err(Refusal::NodeMissing { node: author, need });
+    }
+    if let Change::NodeSet {
+        address,
+        hosts,
+        store,
+        ..
+    } = change
+    {
+        let hosts = hosts.iter().flatten().map(String::as_str);
+        return own_names(node, address.as_ref(), hosts, store.as_ref());
+    }
+    Ok(())
+}
+
+/// A certificate names a node by its hosts and address. A node that could name itself anew could have
+/// a certificate in anybody's name: by itself it may drop names and change ports.
+fn own_names<'a>(
+    node: &'a Node,
+    address: Option<&'a NodeAddress>,
+    hosts: impl Iterator<Item = &'a str>,
+    store: Option<&'a StoreAddress>,
+) -> Result<(), Refusal> {
+    let listen = store
+        .into_iter()
+        .flat_map(|store| [&store.peer, &store.client]);
+    let mut named = hosts.chain(address.into_iter().chain(listen).map(NodeAddress::host));
+    match named.find(|host| !node.serves_as(host)) {
+        None => Ok(()),
+        Some(host) => Err(Refusal::NewName {
+            node: node.id,
+            host: host.to_owned(),
+        }),
     }
 }
 

@@ -1,15 +1,20 @@
 //! The kinds of change. Each has a number that is never reused; a number that is not here is refused.
 //!
-//! To add a kind: a variant with the next number, its row in `authority.rs`, its effect in
-//! `state.rs`, a place in `tests/common`, its golden bytes (`tests/golden.rs`), a row in the table of
+//! To add a kind: a variant with the next number, its row in `authority.rs`, its sense in `sense.rs`,
+//! its effect in `state.rs`, a place in `tests/common`, its golden bytes (`tests/golden.rs`), a row in the table of
 //! `tests/authority.rs`, a line in `docs/ledger.md`, and the same in `tests/verify.py`.
 
 use minicbor::{Decode, Encode};
 use palisade_keys::{PublicKey, ScramVerifier};
 use serde::Serialize;
 
+use crate::address::NodeAddress;
+use crate::alert::NewAlert;
+use crate::certificate::Issued;
 use crate::codec;
+use crate::join::{NewToken, Proof, TokenId};
 use crate::name::{Uid, UserName};
+use crate::node::{NewNode, NodeId, StoreAddress, StoreConfig};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
 use crate::show;
@@ -226,5 +231,132 @@ pub enum Change {
         /// The user.
         #[n(0)]
         user: ImportedUser,
+    },
+    /// A node that an operator vouches for.
+    #[n(15)]
+    NodeAdd {
+        /// The node.
+        #[n(0)]
+        node: NewNode,
+    },
+    /// A node that proves a secret of the cluster, and signs this itself.
+    #[n(16)]
+    NodeJoin {
+        /// The node.
+        #[n(0)]
+        node: NewNode,
+        /// Which secret it proves.
+        #[n(1)]
+        proof: Proof,
+        /// The secret's key over [`crate::join_message`].
+        #[cbor(n(2), with = "minicbor::bytes")]
+        #[serde(serialize_with = "show::show_bytes")]
+        signature: [u8; 64],
+    },
+    /// A node that waited is a member from now on.
+    #[n(17)]
+    NodeApprove {
+        /// Which.
+        #[n(0)]
+        id: NodeId,
+    },
+    /// A node is gone, and the certificates that it holds are revoked. The id is never given again.
+    #[n(18)]
+    NodeRemove {
+        /// Which.
+        #[n(0)]
+        id: NodeId,
+    },
+    /// A node's new keys, in place of the old.
+    #[n(19)]
+    NodeRotate {
+        /// Which.
+        #[n(0)]
+        id: NodeId,
+        /// The new key.
+        #[cbor(n(1), with = "codec::one_key")]
+        #[serde(serialize_with = "show::show_one_key")]
+        key: PublicKey,
+        /// The new X25519 key that secrets are sealed to.
+        #[cbor(n(2), with = "codec::seal_key")]
+        #[serde(serialize_with = "show::show_bytes")]
+        seal: [u8; 32],
+        /// The new key over [`crate::rotate_message`].
+        #[cbor(n(3), with = "minicbor::bytes")]
+        #[serde(serialize_with = "show::show_bytes")]
+        signature: [u8; 64],
+    },
+    /// Where a node is. What is left out stays.
+    #[n(20)]
+    NodeSet {
+        /// Which.
+        #[n(0)]
+        id: NodeId,
+        /// Where its API answers.
+        #[n(1)]
+        address: Option<NodeAddress>,
+        /// All further names that it serves under.
+        #[n(2)]
+        hosts: Option<Vec<String>>,
+        /// Where its managed etcd would listen.
+        #[n(3)]
+        store: Option<StoreAddress>,
+    },
+    /// A token by which one node may join.
+    #[n(21)]
+    TokenCreate {
+        /// The token.
+        #[n(0)]
+        token: NewToken,
+    },
+    /// A token is good for nothing any more.
+    #[n(22)]
+    TokenRevoke {
+        /// Which.
+        #[n(0)]
+        id: TokenId,
+    },
+    /// The cluster secret that nodes may join by, in place of the one before; or none.
+    #[n(23)]
+    SecretSet {
+        /// The public half of the key that is derived from it.
+        #[cbor(n(0), with = "codec::public_key", has_nil)]
+        #[serde(serialize_with = "show::show_key")]
+        key: Option<PublicKey>,
+    },
+    /// Where the cluster keeps its ledger from now on.
+    #[n(24)]
+    StoreSet {
+        /// Where.
+        #[n(0)]
+        store: StoreConfig,
+    },
+    /// A certificate was issued.
+    #[n(25)]
+    CertificateIssued {
+        /// The certificate.
+        #[n(0)]
+        certificate: Issued,
+    },
+    /// Somebody is told when something is wrong.
+    #[n(26)]
+    AlertAdd {
+        /// The alert.
+        #[n(0)]
+        alert: NewAlert,
+    },
+    /// An alert is sent no more.
+    #[n(27)]
+    AlertRemove {
+        /// Its name.
+        #[n(0)]
+        name: String,
+    },
+    /// Leaf certificates are signed by this issuing CA from now on.
+    #[n(28)]
+    IssuingCaActivate {
+        /// SHA-256 over its certificate.
+        #[n(0)]
+        certificate: crate::Hash,
     },
 }

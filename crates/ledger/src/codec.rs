@@ -17,12 +17,14 @@ use minicbor::encode::{Error as EncodeError, Write};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use palisade_keys::{PublicKey, ScramVerifier, SecretKey, Signature};
 
+use crate::address::NodeAddress;
 use crate::entry::{Entry, Hash, Millis};
+use crate::join::TokenId;
 use crate::limits::MAX_ENTRY_BYTES;
 use crate::name::{Uid, UserName};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
-use crate::weak::{WEAK_KEY, is_weak};
+use crate::weak::{WEAK_KEY, WEAK_SEAL, is_weak, is_weak_seal};
 
 /// CBOR tag of a `COSE_Sign1` (RFC 9052, section 2).
 const COSE_SIGN1: Tag = Tag::new(18);
@@ -179,6 +181,22 @@ through!(Hash, bytes, |v| &v.0, bytes, |raw| raw
     .try_into()
     .map(Self)
     .map_err(|_| refused("a hash has 32 bytes")));
+through!(TokenId, bytes, |v| &v.0, bytes, |raw| raw
+    .try_into()
+    .map(Self)
+    .map_err(|_| refused("a token's id has 8 bytes")));
+
+impl<C> Encode<C> for NodeAddress {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+        e.str(&self.to_string())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for NodeAddress {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, CborError> {
+        d.str()?.parse().map_err(refused)
+    }
+}
 
 /// `[schema]` or `[schema, name]`.
 impl<C> Encode<C> for ObjectName {
@@ -222,6 +240,63 @@ pub(crate) mod one_key {
             return Err(refused(WEAK_KEY));
         }
         Ok(key)
+    }
+}
+
+/// An X25519 public key as 32 bytes.
+pub(crate) mod seal_key {
+    use super::{
+        CborError, Decoder, EncodeError, Encoder, WEAK_SEAL, Write, is_weak_seal, refused,
+    };
+
+    pub(crate) fn encode<C, W: Write>(
+        key: &[u8; 32],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.bytes(key)?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<[u8; 32], CborError> {
+        let key = d.bytes()?.try_into();
+        let key = key.map_err(|_| refused("a public key has 32 bytes"))?;
+        if is_weak_seal(&key) {
+            return Err(refused(WEAK_SEAL));
+        }
+        Ok(key)
+    }
+}
+
+/// A secret for each of several nodes: a map from the node's id to bytes, in ascending order.
+pub(crate) mod sealed {
+    use std::collections::BTreeMap;
+
+    use super::{CborError, Decode, Decoder, Encode, EncodeError, Encoder, Write, refused};
+    use crate::node::NodeId;
+
+    pub(crate) fn encode<C, W: Write>(
+        sealed: &BTreeMap<NodeId, Vec<u8>>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.map(sealed.len() as u64)?;
+        for (id, bytes) in sealed {
+            id.encode(e, ctx)?;
+            e.bytes(bytes)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        ctx: &mut C,
+    ) -> Result<BTreeMap<NodeId, Vec<u8>>, CborError> {
+        let count = d.map()?.ok_or_else(|| refused("a map of no length"))?;
+        let mut sealed = BTreeMap::new();
+        for _ in 0..count {
+            sealed.insert(NodeId::decode(d, ctx)?, d.bytes()?.to_vec());
+        }
+        Ok(sealed)
     }
 }
 

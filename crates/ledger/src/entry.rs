@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::change::Change;
 use crate::codec::{self, DecodeError};
 use crate::name::Uid;
+use crate::node::NodeId;
 use crate::show::Hex;
 
 /// SHA-256 over the bytes of a whole signed entry.
@@ -80,6 +81,9 @@ pub enum Author {
     /// A user, by uid.
     #[n(1)]
     User(#[n(0)] Uid),
+    /// A node, by id.
+    #[n(2)]
+    Node(#[n(0)] NodeId),
 }
 
 impl fmt::Display for Author {
@@ -87,6 +91,7 @@ impl fmt::Display for Author {
         match self {
             Self::Cluster => f.write_str(crate::name::RESERVED_NAME),
             Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Node(id) => write!(f, "node {id}"),
         }
     }
 }

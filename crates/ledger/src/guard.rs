@@ -1,5 +1,5 @@
-//! The guards: changes that would lock every superuser out are refused, unless the cluster key
-//! makes them.
+//! The guards: changes that would lock every superuser out, or leave no node, are refused, unless the
+//! cluster key makes them.
 
 use palisade_hba::{Method, Rule};
 
@@ -19,12 +19,20 @@ pub enum Guard {
          add such a rule, or use the cluster key"
     )]
     NoWayIn,
+    /// No member node.
+    #[error("it would leave no node; add another one first, or use the cluster key")]
+    LastNode,
 }
 
 /// Whether `change` would take from the superusers of `state` what they had before: somebody who is
-/// one, and a rule by which he gets in.
+/// one, and a rule by which he gets in; or from the cluster its last member node.
 #[must_use]
 pub fn lockout(state: &State, change: &Change) -> Option<Guard> {
+    if let Change::NodeRemove { id } = change {
+        let mut members = state.members();
+        let last = members.next().is_some_and(|node| node.id == *id) && members.next().is_none();
+        return last.then_some(Guard::LastNode);
+    }
     let touched = |uid: &Uid| state.user(*uid).is_some_and(|user| user.superuser);
     let relevant = match change {
         Change::UserSet { uid, .. }
@@ -42,14 +50,28 @@ pub fn lockout(state: &State, change: &Change) -> Option<Guard> {
         | Change::SettingSet { .. }
         | Change::IssuingCaAdd { .. }
         | Change::IssuingCaRemove { .. }
-        | Change::CertificateRevoke { .. } => false,
+        | Change::IssuingCaActivate { .. }
+        | Change::CertificateRevoke { .. }
+        | Change::CertificateIssued { .. }
+        | Change::NodeAdd { .. }
+        | Change::NodeJoin { .. }
+        | Change::NodeApprove { .. }
+        | Change::NodeRemove { .. }
+        | Change::NodeRotate { .. }
+        | Change::NodeSet { .. }
+        | Change::TokenCreate { .. }
+        | Change::TokenRevoke { .. }
+        | Change::SecretSet { .. }
+        | Change::StoreSet { .. }
+        | Change::AlertAdd { .. }
+        | Change::AlertRemove { .. } => false,
     };
     if !relevant {
         return None;
     }
     let before = missing(state);
     let mut after = state.clone();
-    after.change(change, state.head().seq.saturating_add(1));
+    after.change(change, state.head().seq.saturating_add(1), state.time());
     match (before, missing(&after)) {
         (None, lacking) => lacking,
         (Some(Guard::NoWayIn), Some(Guard::LastSuperuser)) => Some(Guard::LastSuperuser),

@@ -11,29 +11,43 @@
 //! [`State::apply`] takes nothing else: a store that holds a `Verified` holds the proof that every
 //! check was made. Nothing here does I/O or reads a clock. The format is told in `docs/ledger.md`.
 
+mod address;
+mod alert;
 mod authority;
+mod certificate;
 mod chain;
 mod change;
 mod codec;
 mod entry;
+mod fleet;
 mod guard;
+mod join;
 pub mod limits;
 mod name;
+mod node;
 mod object;
 mod privileges;
+mod sense;
 mod show;
 mod state;
 pub mod users_cfg;
 mod verify;
 mod weak;
 
+pub use address::{AddressError, NodeAddress, is_loopback, parse_host};
+pub use alert::{Alert, AlertTarget, NewAlert};
 pub use authority::Need;
+pub use certificate::{CertificateKind, Issued, Revocation};
 pub use chain::{Continuity, SplitError, continuity, split};
 pub use change::{Change, ImportedUser, NewUser, Setting};
 pub use codec::DecodeError;
 pub use entry::{Author, Entry, Hash, Head, Millis, sign};
 pub use guard::{Guard, lockout};
+pub use join::{
+    NewToken, Proof, Token, TokenId, TokenIdError, join_message, rotate_message, session_message,
+};
 pub use name::{NameError, RESERVED_NAME, Uid, UserName};
+pub use node::{NewNode, Node, NodeId, NodeIdError, StoreAddress, StoreConfig};
 pub use object::{ObjectError, ObjectName};
 pub use privileges::{PrivilegeError, Privileges};
 pub use state::{Acls, Stale, State, User};

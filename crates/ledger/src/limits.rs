@@ -37,3 +37,52 @@ pub const MAX_USERS: usize = 1_000_000;
 
 /// Entries of one batch: what is verified against a copy of the state before it is committed whole.
 pub const MAX_BATCH: usize = 10_000;
+
+/// Nodes at one time. A cluster has hundreds; PostgreSQL's foreign servers and a full mesh of pinned
+/// links are long unwieldy at this number.
+pub const MAX_NODES: usize = 10_000;
+
+/// Bytes of a DNS name (RFC 1035, section 2.3.4).
+pub const MAX_HOST_BYTES: usize = 253;
+
+/// Further names of one node: they all stand in its certificates.
+pub const MAX_HOSTS: usize = 16;
+
+/// Enrollment tokens that have not expired: one for each node that there may be.
+pub const MAX_TOKENS: usize = 10_000;
+
+/// How long an enrollment token may be good for: a year. "Expiring" would mean nothing otherwise.
+pub const MAX_TOKEN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
+
+/// URLs of an existing etcd. It recommends up to seven members; the rest is room for a move.
+pub const MAX_ENDPOINTS: usize = 16;
+
+/// Certificates in the inventory that have not expired: those of 10,000 nodes, and of users whose
+/// certificates live for hours.
+pub const MAX_ISSUED: usize = 100_000;
+
+/// Bytes of a certificate's subject as the inventory shows it.
+pub const MAX_SUBJECT_BYTES: usize = 256;
+
+/// How long tokens, issued certificates and their revocations are kept after they expired, by the
+/// ledger's time. That may run ahead of a clock by [`MAX_AHEAD_MILLIS`]; a revocation that is dropped
+/// while somebody's clock still takes the certificate would bring it back to life.
+pub const KEEP_EXPIRED_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// Alerts. Each is sent at each event.
+pub const MAX_ALERTS: usize = 64;
+
+/// Bytes of an alert's or a command's name.
+pub const MAX_ALERT_NAME_BYTES: usize = 63;
+
+/// Bytes of a webhook's URL: what all servers take.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// Bytes of a mail address (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+pub const MAX_MAIL_ADDRESS_BYTES: usize = 254;
+
+/// Recipients of one alert by mail.
+pub const MAX_RECIPIENTS: usize = 16;
+
+/// Bytes of an alert's secret as sealed for one node. The entry's own bound limits the whole.
+pub const MAX_SEALED_BYTES: usize = 4096;

@@ -5,10 +5,13 @@
     reason = "the signatures that serde's derive calls"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use palisade_keys::{PublicKey, ScramVerifier};
 use serde::Serializer;
+
+use crate::node::NodeId;
 
 pub(crate) fn show_key<S: Serializer>(key: &Option<PublicKey>, s: S) -> Result<S::Ok, S::Error> {
     match key {
@@ -31,6 +34,14 @@ pub(crate) fn hide_verifier<S: Serializer>(
 
 pub(crate) fn show_bytes<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(&Hex(bytes))
+}
+
+/// Which nodes can open it, and how many bytes each has.
+pub(crate) fn show_sealed<S: Serializer>(
+    sealed: &BTreeMap<NodeId, Vec<u8>>,
+    s: S,
+) -> Result<S::Ok, S::Error> {
+    s.collect_map(sealed.iter().map(|(id, bytes)| (id, bytes.len())))
 }
 
 /// Bytes as hexadecimal digits.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::change::{Change, ImportedUser, Setting};
 use crate::entry::{Hash, Head, Millis};
+use crate::fleet::Fleet;
 use crate::name::{Uid, UserName};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
@@ -88,7 +89,7 @@ pub struct State {
     pub(crate) server_certificate_days: u16,
     pub(crate) user_certificate_minutes: u16,
     pub(crate) issuing_cas: Vec<Arc<[u8]>>,
-    pub(crate) revoked: BTreeSet<Vec<u8>>,
+    pub(crate) fleet: Fleet,
 }
 
 impl State {
@@ -110,7 +111,7 @@ impl State {
             server_certificate_days: 90,
             user_certificate_minutes: 480,
             issuing_cas: Vec::new(),
-            revoked: BTreeSet::new(),
+            fleet: Fleet::default(),
         }
     }
 
@@ -228,12 +229,6 @@ impl State {
         self.issuing_cas.iter().map(AsRef::as_ref)
     }
 
-    /// Whether the certificate with this serial number (big-endian) was revoked.
-    #[must_use]
-    pub fn is_revoked(&self, serial: &[u8]) -> bool {
-        self.revoked.contains(trim(serial))
-    }
-
     /// Whether a user of this id was removed. The id is never given again.
     #[must_use]
     pub fn was_removed(&self, uid: Uid) -> bool {
@@ -255,14 +250,15 @@ impl State {
                 head: self.head.seq,
             });
         }
-        self.change(&entry.change, entry.seq);
+        self.change(&entry.change, entry.seq, entry.time);
+        self.fleet.prune(entry.time);
         self.time = entry.time;
         self.head = verified.head();
         Ok(())
     }
 
     /// The effect of each kind of change, once it is known to be allowed.
-    pub(crate) fn change(&mut self, change: &Change, seq: u64) {
+    pub(crate) fn change(&mut self, change: &Change, seq: u64, time: Millis) {
         match change {
             Change::Genesis { .. } => {}
             Change::UserAdd { user } => self.put(User {
@@ -323,8 +319,44 @@ impl State {
             Change::IssuingCaRemove { certificate } => {
                 self.issuing_cas.retain(|der| Hash::of(der) != *certificate);
             }
-            Change::CertificateRevoke { serial, .. } => {
-                self.revoked.insert(trim(serial).to_vec());
+            Change::CertificateRevoke { serial, reason } => {
+                self.fleet.revoke(serial, time, reason.clone());
+            }
+            Change::NodeAdd { node } => self.fleet.add(node, false, seq),
+            Change::NodeJoin { node, proof, .. } => self.fleet.join(node, *proof, seq),
+            Change::NodeApprove { id } => self.fleet.update(*id, seq, |node| node.pending = false),
+            Change::NodeRemove { id } => self.fleet.remove(*id, time),
+            Change::NodeRotate { id, key, seal, .. } => self.fleet.update(*id, seq, |node| {
+                node.key = *key;
+                node.seal = *seal;
+            }),
+            Change::NodeSet {
+                id,
+                address,
+                hosts,
+                store,
+            } => self.fleet.update(*id, seq, |node| {
+                node.address = address.as_ref().unwrap_or(&node.address).clone();
+                node.hosts = hosts.as_ref().unwrap_or(&node.hosts).clone();
+                node.store = store.as_ref().or(node.store.as_ref()).cloned();
+            }),
+            Change::TokenCreate { token } => self.fleet.create(token),
+            Change::TokenRevoke { id } => self.fleet.revoke_token(*id),
+            Change::SecretSet { key } => self.fleet.secret = *key,
+            Change::StoreSet { store } => {
+                self.fleet.store = Arc::new(store.clone());
+                self.fleet.store_entry = seq;
+            }
+            Change::CertificateIssued { certificate } => self.fleet.issue(certificate),
+            Change::AlertAdd { alert } => {
+                let name = alert.name.clone();
+                self.fleet.alerts.insert(name, Arc::new(alert.clone()));
+            }
+            Change::AlertRemove { name } => {
+                self.fleet.alerts.remove(name);
+            }
+            Change::IssuingCaActivate { certificate } => {
+                self.fleet.active_ca = Some(*certificate);
             }
         }
     }

@@ -1,18 +1,21 @@
 //! Verification: the one way from bytes to a change of the state.
 
-use palisade_hba::Rules;
 use palisade_keys::PublicKey;
 
+use crate::address::NodeAddress;
 use crate::authority::{self, Need};
-use crate::change::{Change, Setting};
+use crate::change::Change;
 use crate::codec::{self, DecodeError};
 use crate::entry::{Author, Entry, Hash, Head, Millis};
 use crate::guard::{Guard, lockout};
+use crate::join::{Proof, TokenId};
 use crate::limits;
 use crate::name::{Uid, UserName};
+use crate::node::NodeId;
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
-use crate::state::{State, trim};
+use crate::sense;
+use crate::state::State;
 
 /// An entry that passed every check, with the bytes that were signed. [`verify`] alone makes one;
 /// it can be applied to the very state that it was verified against.
@@ -42,6 +45,21 @@ impl Verified {
     #[must_use]
     pub fn is_ahead_of(&self, now: Millis) -> bool {
         self.entry.time.0 > now.0.saturating_add(limits::MAX_AHEAD_MILLIS)
+    }
+
+    /// Whether it joins a node by a token of `state` (the one that it was verified against) that is
+    /// expired by the clock that says `now`. The joining node itself wrote the entry's time: a store
+    /// that takes in a new entry refuses it then; one that reads an old entry back does not ask.
+    #[must_use]
+    pub fn is_late_at(&self, state: &State, now: Millis) -> bool {
+        let Change::NodeJoin {
+            proof: Proof::Token(id),
+            ..
+        } = &self.entry.change
+        else {
+            return false;
+        };
+        state.token(*id).is_some_and(|token| token.expires < now)
     }
 
     /// The head of the chain that ends with this entry.
@@ -121,6 +139,34 @@ pub enum Refusal {
         "user {0} may not set rules with the method trust, by which anybody logs in as anybody: only a superuser may"
     )]
     Trust(UserName),
+    /// Its author is no node.
+    #[error("its author, node {0}, is not a node of the cluster")]
+    UnknownNode(NodeId),
+    /// Its author waits for approval.
+    #[error("its author, node {0}, waits for approval: palisade enroll approve")]
+    NodePending(NodeId),
+    /// A node may do little on its own authority.
+    #[error("node {node} may not make this change: it needs {need}")]
+    NodeMissing {
+        /// Which node tried.
+        node: NodeId,
+        /// What was missing.
+        need: Need,
+    },
+    /// A node can't name itself anew.
+    #[error(
+        "node {node} may not take the name {host} by itself, since certificates would say it: \
+         somebody with the privilege system may give it"
+    )]
+    NewName {
+        /// Which node tried.
+        node: NodeId,
+        /// The name.
+        host: String,
+    },
+    /// Whoever joins signs for himself.
+    #[error("a node that joins signs the entry itself; to vouch for a node, add it")]
+    Joining,
     /// It would lock everybody out.
     #[error("refused: {0}")]
     Guard(Guard),
@@ -153,6 +199,92 @@ pub enum Refusal {
         /// Its bounds.
         bounds: String,
     },
+    /// No such node.
+    #[error("there is no node {0}")]
+    NoNode(NodeId),
+    /// The id is not the one that comes next.
+    #[error("the next node is node {next}, not node {id}; read the ledger's head and sign again")]
+    NodeIdNotNext {
+        /// The id that it claims.
+        id: NodeId,
+        /// The id that the cluster gives next.
+        next: NodeId,
+    },
+    /// A key says who somebody is: it has one owner.
+    #[error("the key {0} is already somebody's: the cluster's, a user's or a node's")]
+    KeyTaken(PublicKey),
+    /// Two nodes can't listen at one address.
+    #[error("node {node} has the address {address} already")]
+    AddressTaken {
+        /// The address.
+        address: NodeAddress,
+        /// Whose it is.
+        node: NodeId,
+    },
+    /// A joining node claims another node's name.
+    #[error(
+        "{host} is a name of node {node}, and a node that joins can't claim it: \
+         an operator can add the node, or take the name from the other one"
+    )]
+    HostTaken {
+        /// The name or IP address.
+        host: String,
+        /// Whose it is.
+        node: NodeId,
+    },
+    /// No such token, or no longer.
+    #[error("there is no token {0}; it may have expired long ago")]
+    NoToken(TokenId),
+    /// The id is in use.
+    #[error("there is already a token {0}")]
+    TokenTaken(TokenId),
+    /// A token is good once.
+    #[error("token {token} was used by node {node}; a token is good once")]
+    TokenUsed {
+        /// Which.
+        token: TokenId,
+        /// The node that joined by it.
+        node: NodeId,
+    },
+    /// Somebody took it back.
+    #[error("token {0} was revoked")]
+    TokenRevoked(TokenId),
+    /// It is too late.
+    #[error("token {token} expired at {expires}")]
+    TokenExpired {
+        /// Which.
+        token: TokenId,
+        /// The last moment that it was good for.
+        expires: Millis,
+    },
+    /// There is no cluster secret.
+    #[error("nobody may join this cluster by a secret: none is set")]
+    NoSecret,
+    /// The secret was not proved, or for another node.
+    #[error(
+        "the proof of the secret does not hold for this node: it is of another secret, node, address or cluster"
+    )]
+    Proof,
+    /// The new key's owner did not agree.
+    #[error("the new key did not sign its own introduction")]
+    NewKeySignature,
+    /// The serial number was given before.
+    #[error("a certificate with this serial number was issued or revoked already")]
+    SerialTaken,
+    /// No such alert.
+    #[error("there is no alert {0}")]
+    NoAlert(String),
+    /// The name is in use.
+    #[error("there is already an alert {0}")]
+    AlertTaken(String),
+    /// A text is not what it should be.
+    #[error("{what} {wrong}")]
+    Text {
+        /// What.
+        what: &'static str,
+        /// What is wrong with it.
+        wrong: String,
+    },
     /// Nothing would change.
     #[error("nothing would change: {0}")]
     Nothing(&'static str),
@@ -183,14 +315,14 @@ pub fn verify_genesis(bytes: &[u8], expected: &PublicKey) -> Result<(State, Veri
     if key != expected || signed.is_err() {
         return Err(Refusal::Signature(Author::Cluster));
     }
-    bound("a cluster's name", cluster.len(), limits::MAX_TEXT_BYTES)?;
-    plain("a cluster's name", cluster)?;
-    bound(
+    sense::bound("a cluster's name", cluster.len(), limits::MAX_TEXT_BYTES)?;
+    sense::plain("a cluster's name", cluster)?;
+    sense::bound(
         "a database's name",
         database.len(),
         limits::MAX_IDENTIFIER_BYTES,
     )?;
-    plain("a database's name", database)?;
+    sense::plain("a database's name", database)?;
     check_time(entry.time)?;
     let verified = seal(bytes, envelope.entry.clone());
     let mut state = State::begin(cluster.clone(), database.clone(), *key, verified.head());
@@ -204,11 +336,11 @@ pub fn verify(state: &State, bytes: &[u8]) -> Result<Verified, Refusal> {
     let envelope = codec::open(bytes)?;
     let entry = &envelope.entry;
     check_chain(state, entry)?;
-    let key = author_key(state, entry.author)?;
+    let key = author_key(state, entry)?;
     key.verify(&envelope.to_be_signed(), &envelope.signature)
         .map_err(|_| Refusal::Signature(entry.author))?;
     authority::check(state, entry.author, &entry.change)?;
-    check_sense(state, &entry.change)?;
+    sense::check(state, entry)?;
     if entry.author != Author::Cluster
         && let Some(guard) = lockout(state, &entry.change)
     {
@@ -246,126 +378,21 @@ fn check_chain(state: &State, entry: &Entry) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn author_key(state: &State, author: Author) -> Result<PublicKey, Refusal> {
-    match author {
+fn author_key(state: &State, entry: &Entry) -> Result<PublicKey, Refusal> {
+    match entry.author {
         Author::Cluster => Ok(*state.cluster_key()),
         Author::User(uid) => {
             let user = state.user(uid).ok_or(Refusal::UnknownAuthor(uid))?;
             user.public_key
                 .ok_or_else(|| Refusal::NoKey(user.name.clone()))
         }
-    }
-}
-
-/// Whether the change means something in this state.
-fn check_sense(state: &State, change: &Change) -> Result<(), Refusal> {
-    match change {
-        Change::Genesis { .. } => Err(Refusal::Genesis),
-        Change::UserAdd { user } => new_user(state, user.uid, &user.name),
-        Change::UserImport { user } => match state.user(user.uid) {
-            Some(known) if known.name == user.name => Ok(()),
-            Some(_) => Err(Refusal::UidTaken(user.uid)),
-            None => new_user(state, user.uid, &user.name),
+        Author::Node(id) => match (state.node(id), &entry.change) {
+            (Some(node), _) => Ok(node.key),
+            // Not yet a node: it brings its key along, and proves that it has it.
+            (None, Change::NodeJoin { node, .. }) if node.id == id => Ok(node.key),
+            (None, _) => Err(Refusal::UnknownNode(id)),
         },
-        Change::UserSet {
-            uid,
-            superuser,
-            default_privileges,
-        } => {
-            exists(state, *uid)?;
-            if superuser.is_none() && default_privileges.is_none() {
-                return Err(Refusal::Nothing(
-                    "neither superuser nor privileges are given",
-                ));
-            }
-            Ok(())
-        }
-        Change::UserDisabled { uid, .. }
-        | Change::UserRemove { uid }
-        | Change::UserKey { uid, .. }
-        | Change::UserPassword { uid, .. } => exists(state, *uid),
-        Change::AclSet {
-            uid, privileges, ..
-        } => {
-            exists(state, *uid)?;
-            let strange = privileges.without(Privileges::ON_OBJECTS);
-            if strange.is_empty() {
-                Ok(())
-            } else {
-                Err(Refusal::NotOnObjects(strange))
-            }
-        }
-        Change::AclUnset { object, uid } => match state.acl(object, *uid) {
-            Some(_) => Ok(()),
-            None => Err(Refusal::NoAcl(object.clone())),
-        },
-        Change::HbaSet { text } => match Rules::parse(text) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refusal::Hba(error.to_string())),
-        },
-        Change::SettingSet { setting } => check_setting(*setting),
-        Change::IssuingCaAdd { certificate } => {
-            let size = certificate.len();
-            bound("a certificate", size, limits::MAX_CERTIFICATE_BYTES)?;
-            if state.issuing_cas().any(|der| der == certificate) {
-                return Err(Refusal::Nothing("this CA is there already"));
-            }
-            let count = state.issuing_cas().len() + 1;
-            bound("the list of issuing CAs", count, limits::MAX_ISSUING_CAS)
-        }
-        Change::IssuingCaRemove { certificate } => {
-            let known = state.issuing_cas().any(|der| Hash::of(der) == *certificate);
-            known
-                .then_some(())
-                .ok_or(Refusal::Nothing("there is no such CA"))
-        }
-        Change::CertificateRevoke { serial, reason } => {
-            bound("a serial number", serial.len(), limits::MAX_SERIAL_BYTES)?;
-            if trim(serial).len() != serial.len() || serial.is_empty() {
-                return Err(Refusal::Bounds {
-                    what: "a serial number",
-                    bounds: "no leading zero bytes".to_owned(),
-                });
-            }
-            if state.is_revoked(serial) {
-                return Err(Refusal::Nothing("this certificate is revoked already"));
-            }
-            bound("a reason", reason.len() + 1, limits::MAX_TEXT_BYTES + 1)?;
-            plain("a reason", reason)
-        }
     }
-}
-
-fn check_setting(setting: Setting) -> Result<(), Refusal> {
-    let (what, value, highest) = match setting {
-        Setting::ServerCertificateDays(days) => ("server_certificate_days", days, 397),
-        Setting::UserCertificateMinutes(n) => ("user_certificate_minutes", n, 10_080),
-    };
-    if (1..=highest).contains(&value) {
-        return Ok(());
-    }
-    Err(Refusal::Bounds {
-        what,
-        bounds: format!("a value from 1 to {highest}"),
-    })
-}
-
-fn exists(state: &State, uid: Uid) -> Result<(), Refusal> {
-    state.user(uid).map(|_| ()).ok_or(Refusal::NoUser(uid))
-}
-
-fn new_user(state: &State, uid: Uid, name: &UserName) -> Result<(), Refusal> {
-    if state.user(uid).is_some() || state.removed.contains(&uid) {
-        return Err(Refusal::UidTaken(uid));
-    }
-    if state.user_by_name(name.as_str()).is_some() {
-        return Err(Refusal::NameTaken(name.clone()));
-    }
-    bound(
-        "the list of users",
-        state.users().len() + 1,
-        limits::MAX_USERS,
-    )
 }
 
 fn check_time(time: Millis) -> Result<(), Refusal> {
@@ -376,68 +403,4 @@ fn check_time(time: Millis) -> Result<(), Refusal> {
         what: "a time",
         bounds: "a year up to 9999".to_owned(),
     })
-}
-
-/// Text that is shown in logs and on terminals: a control character could change what they show.
-fn plain(what: &'static str, text: &str) -> Result<(), Refusal> {
-    if text.chars().any(char::is_control) {
-        return Err(Refusal::Bounds {
-            what,
-            bounds: "no control characters".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// From one to `most` of something.
-fn bound(what: &'static str, count: usize, most: usize) -> Result<(), Refusal> {
-    if (1..=most).contains(&count) {
-        return Ok(());
-    }
-    Err(Refusal::Bounds {
-        what,
-        bounds: format!("a length from 1 to {most}"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::state::User;
-
-    /// A million entries would take a minute to sign: the users are put in by hand.
-    #[test]
-    fn the_list_of_users_is_bounded() {
-        let key = PublicKey::from_bytes([2; 32]);
-        let head = Head {
-            seq: 0,
-            hash: Hash::ZERO,
-        };
-        let mut state = State::begin("main".to_owned(), "main".to_owned(), key, head);
-        let somebody = Arc::new(User {
-            uid: Uid::new(1).unwrap(),
-            name: UserName::new("somebody").unwrap(),
-            disabled: false,
-            superuser: false,
-            default_privileges: Privileges::NONE,
-            public_key: None,
-            password: None,
-            changed: 0,
-        });
-        let most = u32::try_from(limits::MAX_USERS).unwrap();
-        for number in 1..most {
-            let uid = Uid::new(number).unwrap();
-            state.users.insert(uid, Arc::clone(&somebody));
-        }
-        let (last, name) = (Uid::new(most).unwrap(), UserName::new("new").unwrap());
-        assert_eq!(new_user(&state, last, &name), Ok(()));
-        state.users.insert(last, somebody);
-        let above = Uid::new(most + 1).unwrap();
-        assert!(matches!(
-            new_user(&state, above, &name),
-            Err(Refusal::Bounds { .. })
-        ));
-    }
 }

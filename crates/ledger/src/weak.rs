@@ -46,6 +46,36 @@ pub(crate) fn is_weak(key: &PublicKey) -> bool {
     above_prime || SMALL_ORDER.contains(&y)
 }
 
+/// What is said of such a key.
+pub(crate) const WEAK_SEAL: &str =
+    "this is no sound X25519 public key: its point has a small order or is not in its one form";
+
+/// The u coordinates of Curve25519's points whose order divides 8, little-endian, below the prime:
+/// with them everybody knows what two sides agree on (RFC 7748, section 6.1).
+const SMALL_ORDER_U: [[u8; 32]; 5] = [
+    coordinate(0x00, 0x00, 0x00),
+    coordinate(0x01, 0x00, 0x00),
+    coordinate(0xec, 0xff, 0x7f),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
+        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
+        0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
+        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
+        0x11, 0x57,
+    ],
+];
+
+/// Whether the ledger refuses the X25519 key `key`. Its highest bit means nothing (RFC 7748, section
+/// 5), so a key that has it set is a second form of another.
+pub(crate) fn is_weak_seal(key: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = key;
+    let above_prime = *low >= 0xed && *high == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+    *high > 0x7f || above_prime || SMALL_ORDER_U.contains(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

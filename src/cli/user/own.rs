@@ -76,6 +76,7 @@ fn owner(view: &View, signer: &Signer, name: Option<&str>) -> Result<Uid, CliErr
         .hint("sign as that user with --as, or with --as-cluster-key FILE")),
         (Author::Cluster, Some(name)) => Ok(view.user(name)?.uid),
         (Author::Cluster, None) => Err(CliError::usage("whose password?").hint("name the user")),
+        (Author::Node(id), _) => Err(CliError::usage(format!("node {id} is no user"))),
     }
 }
 

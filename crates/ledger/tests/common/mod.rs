@@ -235,6 +235,20 @@ pub fn kind(change: &Change) -> &'static str {
         Change::IssuingCaRemove { .. } => 12,
         Change::CertificateRevoke { .. } => 13,
         Change::UserImport { .. } => 14,
+        Change::NodeAdd { .. }
+        | Change::NodeJoin { .. }
+        | Change::NodeApprove { .. }
+        | Change::NodeRemove { .. }
+        | Change::NodeRotate { .. }
+        | Change::NodeSet { .. }
+        | Change::TokenCreate { .. }
+        | Change::TokenRevoke { .. }
+        | Change::SecretSet { .. }
+        | Change::StoreSet { .. }
+        | Change::CertificateIssued { .. }
+        | Change::AlertAdd { .. }
+        | Change::AlertRemove { .. }
+        | Change::IssuingCaActivate { .. } => return "about nodes",
     };
     KINDS[number]
 }

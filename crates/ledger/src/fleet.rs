@@ -1,0 +1,259 @@
+//! The part of the state that is about nodes: who they are, who may join, where the ledger is kept,
+//! what certificates there are and who is told of trouble.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use palisade_keys::PublicKey;
+
+use crate::alert::Alert;
+use crate::certificate::{Issued, Revocation};
+use crate::entry::{Hash, Millis};
+use crate::join::{NewToken, Proof, Token, TokenId};
+use crate::limits::KEEP_EXPIRED_MILLIS;
+use crate::node::{NewNode, Node, NodeId, StoreConfig};
+use crate::state::{State, trim};
+
+/// Serial numbers or tokens by when they expire, so that an entry finds what it drops at once.
+type Expiry<T> = BTreeSet<(Millis, T)>;
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Fleet {
+    pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// The nodes by their keys.
+    pub(crate) node_keys: BTreeMap<PublicKey, NodeId>,
+    /// The highest id that was ever given.
+    pub(crate) last_node: Option<NodeId>,
+    pub(crate) tokens: BTreeMap<TokenId, Arc<Token>>,
+    token_expiry: Expiry<TokenId>,
+    pub(crate) secret: Option<PublicKey>,
+    pub(crate) store: Arc<StoreConfig>,
+    pub(crate) store_entry: u64,
+    pub(crate) issued: BTreeMap<Vec<u8>, Arc<Issued>>,
+    issued_expiry: Expiry<Vec<u8>>,
+    pub(crate) revoked: BTreeMap<Vec<u8>, Arc<Revocation>>,
+    pub(crate) alerts: BTreeMap<String, Arc<Alert>>,
+    pub(crate) active_ca: Option<Hash>,
+}
+
+impl Fleet {
+    pub(crate) fn add(&mut self, node: &NewNode, pending: bool, seq: u64) {
+        self.last_node = Some(node.id);
+        self.node_keys.insert(node.key, node.id);
+        let node = Node {
+            id: node.id,
+            key: node.key,
+            seal: node.seal,
+            address: node.address.clone(),
+            hosts: node.hosts.clone(),
+            store: node.store.clone(),
+            pending,
+            changed: seq,
+        };
+        self.nodes.insert(node.id, Arc::new(node));
+    }
+
+    pub(crate) fn join(&mut self, node: &NewNode, proof: Proof, seq: u64) {
+        let mut pending = false;
+        if let Proof::Token(id) = proof
+            && let Some(token) = self.tokens.get_mut(&id)
+        {
+            let token = Arc::make_mut(token);
+            token.used_by = Some(node.id);
+            pending = token.approval;
+        }
+        self.add(node, pending, seq);
+    }
+
+    pub(crate) fn update(&mut self, id: NodeId, seq: u64, edit: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            let node = Arc::make_mut(node);
+            let before = node.key;
+            edit(node);
+            node.changed = seq;
+            if node.key != before {
+                self.node_keys.remove(&before);
+                self.node_keys.insert(node.key, id);
+            }
+        }
+    }
+
+    /// Takes a node away, with its certificates and what was sealed to it.
+    pub(crate) fn remove(&mut self, id: NodeId, at: Millis) {
+        if let Some(node) = self.nodes.remove(&id) {
+            self.node_keys.remove(&node.key);
+        }
+        let held = |issued: &&Arc<Issued>| issued.holder == Some(id);
+        let serials: Vec<_> = self.issued.values().filter(held).cloned().collect();
+        for issued in serials {
+            self.revoke(&issued.serial, at, format!("node {id} was removed"));
+        }
+        for alert in self.alerts.values_mut() {
+            if alert.sealed.contains_key(&id) {
+                Arc::make_mut(alert).sealed.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn create(&mut self, token: &NewToken) {
+        self.token_expiry.insert((token.expires, token.id));
+        let token = Token {
+            id: token.id,
+            key: token.key,
+            expires: token.expires,
+            approval: token.approval,
+            note: token.note.clone(),
+            used_by: None,
+            revoked: false,
+        };
+        self.tokens.insert(token.id, Arc::new(token));
+    }
+
+    pub(crate) fn revoke_token(&mut self, id: TokenId) {
+        if let Some(token) = self.tokens.get_mut(&id) {
+            Arc::make_mut(token).revoked = true;
+        }
+    }
+
+    pub(crate) fn issue(&mut self, issued: &Issued) {
+        let serial = issued.serial.clone();
+        self.issued_expiry.insert((issued.until, serial.clone()));
+        self.issued.insert(serial, Arc::new(issued.clone()));
+    }
+
+    /// The first revocation of a serial number stands.
+    pub(crate) fn revoke(&mut self, serial: &[u8], at: Millis, reason: String) {
+        self.revoked
+            .entry(trim(serial).to_vec())
+            .or_insert_with(|| Arc::new(Revocation { at, reason }));
+    }
+
+    /// Drops what expired long before `now`. A revoked certificate that is not in the inventory stays
+    /// revoked: nobody here knows when it expires.
+    pub(crate) fn prune(&mut self, now: Millis) {
+        while let Some((_, id)) = due(&mut self.token_expiry, now) {
+            self.tokens.remove(&id);
+        }
+        while let Some((_, serial)) = due(&mut self.issued_expiry, now) {
+            self.issued.remove(&serial);
+            self.revoked.remove(&serial);
+        }
+    }
+}
+
+fn due<T: Ord + Clone>(expiry: &mut Expiry<T>, now: Millis) -> Option<(Millis, T)> {
+    let (until, _) = expiry.first()?;
+    let over = until.0.saturating_add(KEEP_EXPIRED_MILLIS) < now.0;
+    over.then(|| expiry.pop_first()).flatten()
+}
+
+impl State {
+    /// All nodes, those that wait for approval too, by id.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.fleet.nodes.values().map(AsRef::as_ref)
+    }
+
+    /// The nodes that are members: those that don't wait for approval, by id.
+    pub fn members(&self) -> impl Iterator<Item = &Node> {
+        self.nodes().filter(|node| !node.pending)
+    }
+
+    /// The node of this id.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.fleet.nodes.get(&id).map(AsRef::as_ref)
+    }
+
+    /// The node whose key this is now.
+    #[must_use]
+    pub fn node_by_key(&self, key: &PublicKey) -> Option<&Node> {
+        self.fleet.node_keys.get(key).and_then(|id| self.node(*id))
+    }
+
+    /// The id that the next node gets. Ids ascend and are never given again.
+    #[must_use]
+    pub fn next_node_id(&self) -> NodeId {
+        self.fleet.last_node.map_or(NodeId::FIRST, NodeId::next)
+    }
+
+    /// Whether a node of this id was removed.
+    #[must_use]
+    pub fn was_node_removed(&self, id: NodeId) -> bool {
+        self.fleet.last_node.is_some_and(|last| id <= last) && self.node(id).is_none()
+    }
+
+    /// The enrollment tokens: also the used and the revoked ones, until a day after they expired.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = &Token> {
+        self.fleet.tokens.values().map(AsRef::as_ref)
+    }
+
+    /// The token of this id.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> Option<&Token> {
+        self.fleet.tokens.get(&id).map(AsRef::as_ref)
+    }
+
+    /// The key that the cluster secret gives; none if nobody may join by a secret.
+    #[must_use]
+    pub fn join_secret(&self) -> Option<&PublicKey> {
+        self.fleet.secret.as_ref()
+    }
+
+    /// Where the cluster keeps its ledger.
+    #[must_use]
+    pub fn store(&self) -> &StoreConfig {
+        &self.fleet.store
+    }
+
+    /// Sequence number of the entry that said so; 0 if none ever did.
+    #[must_use]
+    pub fn store_entry(&self) -> u64 {
+        self.fleet.store_entry
+    }
+
+    /// The certificates that were issued, by serial number, until a day after they expired.
+    pub fn issued(&self) -> impl ExactSizeIterator<Item = &Issued> {
+        self.fleet.issued.values().map(AsRef::as_ref)
+    }
+
+    /// The issued certificate with this serial number (big-endian).
+    #[must_use]
+    pub fn issued_by_serial(&self, serial: &[u8]) -> Option<&Issued> {
+        self.fleet.issued.get(trim(serial)).map(AsRef::as_ref)
+    }
+
+    /// The serial numbers of the revoked certificates, without leading zeros, each with when and why.
+    /// Of a certificate in the inventory, until a day after it expired.
+    #[must_use]
+    pub fn revocations(&self) -> impl ExactSizeIterator<Item = (&[u8], &Revocation)> {
+        let all = self.fleet.revoked.iter();
+        all.map(|(serial, revocation)| (serial.as_slice(), revocation.as_ref()))
+    }
+
+    /// Whether the certificate with this serial number (big-endian) was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, serial: &[u8]) -> bool {
+        self.fleet.revoked.contains_key(trim(serial))
+    }
+
+    /// The alerts, by name.
+    pub fn alerts(&self) -> impl ExactSizeIterator<Item = &Alert> {
+        self.fleet.alerts.values().map(AsRef::as_ref)
+    }
+
+    /// The alert of this name.
+    #[must_use]
+    pub fn alert(&self, name: &str) -> Option<&Alert> {
+        self.fleet.alerts.get(name).map(AsRef::as_ref)
+    }
+
+    /// The issuing CA that signs leaf certificates, in DER: the one that was activated last and is
+    /// still there, else the oldest. Adding a CA changes nothing until it is activated.
+    #[must_use]
+    pub fn active_ca(&self) -> Option<&[u8]> {
+        let active = self.fleet.active_ca;
+        let activated = self.issuing_cas().find(|der| Some(Hash::of(der)) == active);
+        activated.or_else(|| self.issuing_cas().next())
+    }
+}

@@ -1,0 +1,380 @@
+//! Sense of the changes about nodes, tokens, certificates and alerts.
+
+use std::collections::BTreeSet;
+
+use palisade_keys::{PublicKey, Signature};
+
+use super::{bound, check_serial, comment, exists, is_ca, no_node, plain};
+use crate::address::{self, NodeAddress};
+use crate::alert::{AlertTarget, NewAlert};
+use crate::certificate::{CertificateKind, Issued};
+use crate::change::Change;
+use crate::entry::{Entry, Millis};
+use crate::join::{NewToken, Proof, TokenId, join_message, rotate_message};
+use crate::limits;
+use crate::node::{NewNode, Node, NodeId, StoreConfig};
+use crate::state::State;
+use crate::verify::Refusal;
+
+/// Whether the entry's change means something in this state. Other changes do not come here.
+pub(super) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
+    match &entry.change {
+        Change::NodeAdd { node } => new_node(state, node),
+        Change::NodeJoin {
+            node,
+            proof,
+            signature,
+        } => join(state, node, *proof, signature, entry.time),
+        Change::NodeApprove { id } => {
+            let member = !known(state, *id)?.pending;
+            news(!member, "this node is a member already")
+        }
+        Change::NodeRemove { id } => known(state, *id).map(drop),
+        Change::NodeRotate {
+            id,
+            key,
+            seal,
+            signature,
+        } => {
+            known(state, *id)?;
+            new_key(state, key)?;
+            let message = rotate_message(state.cluster_key(), *id, key, seal);
+            key.verify(&message, &Signature::from_bytes(*signature))
+                .map_err(|_| Refusal::NewKeySignature)
+        }
+        Change::NodeSet {
+            id,
+            address,
+            hosts,
+            store,
+        } => {
+            known(state, *id)?;
+            let some = address.is_some() || hosts.is_some() || store.is_some();
+            news(some, "neither address, hosts nor store are given")?;
+            if let Some(address) = address {
+                free_address(state, *id, address)?;
+            }
+            check_hosts(hosts.as_deref().unwrap_or_default())
+        }
+        Change::TokenCreate { token } => new_token(state, token, entry.time),
+        Change::TokenRevoke { id } => usable(state, *id).map(drop),
+        Change::SecretSet { key } => {
+            let same = key.as_ref() == state.join_secret();
+            news(!same, "this is the cluster secret already")
+        }
+        Change::StoreSet { store } => check_store(store),
+        Change::CertificateIssued { certificate } => issued(state, certificate),
+        Change::AlertAdd { alert } => new_alert(state, alert),
+        Change::AlertRemove { name } => match state.alert(name) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::NoAlert(name.clone())),
+        },
+        Change::Genesis { .. }
+        | Change::UserAdd { .. }
+        | Change::UserSet { .. }
+        | Change::UserDisabled { .. }
+        | Change::UserRemove { .. }
+        | Change::UserKey { .. }
+        | Change::UserPassword { .. }
+        | Change::UserImport { .. }
+        | Change::AclSet { .. }
+        | Change::AclUnset { .. }
+        | Change::HbaSet { .. }
+        | Change::SettingSet { .. }
+        | Change::IssuingCaAdd { .. }
+        | Change::IssuingCaRemove { .. }
+        | Change::IssuingCaActivate { .. }
+        | Change::CertificateRevoke { .. } => Ok(()),
+    }
+}
+
+fn news(is_some: bool, otherwise: &'static str) -> Result<(), Refusal> {
+    is_some.then_some(()).ok_or(Refusal::Nothing(otherwise))
+}
+
+fn known(state: &State, id: NodeId) -> Result<&Node, Refusal> {
+    state.node(id).ok_or(Refusal::NoNode(id))
+}
+
+fn new_node(state: &State, node: &NewNode) -> Result<(), Refusal> {
+    let next = state.next_node_id();
+    if node.id != next || state.fleet.last_node == Some(next) {
+        return Err(Refusal::NodeIdNotNext { id: node.id, next });
+    }
+    new_key(state, &node.key)?;
+    check_hosts(&node.hosts)?;
+    free_address(state, node.id, &node.address)?;
+    bound(
+        "the list of nodes",
+        state.nodes().len() + 1,
+        limits::MAX_NODES,
+    )
+}
+
+/// A node's key is nobody else's.
+fn new_key(state: &State, key: &PublicKey) -> Result<(), Refusal> {
+    no_node(state, *key)?;
+    let users = state
+        .users()
+        .any(|user| user.public_key.as_ref() == Some(key));
+    if users || key == state.cluster_key() {
+        return Err(Refusal::KeyTaken(*key));
+    }
+    Ok(())
+}
+
+fn free_address(state: &State, id: NodeId, address: &NodeAddress) -> Result<(), Refusal> {
+    let other = state
+        .nodes()
+        .find(|node| node.id != id && node.address == *address);
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Refusal::AddressTaken {
+            address: address.clone(),
+            node: other.id,
+        }),
+    }
+}
+
+fn check_hosts(hosts: &[String]) -> Result<(), Refusal> {
+    bound("the list of hosts", hosts.len() + 1, limits::MAX_HOSTS + 1)?;
+    for host in hosts {
+        if address::parse_host(host).as_ref() != Ok(host) {
+            return Err(Refusal::Text {
+                what: "a host",
+                wrong: "must be a DNS name in small letters or an IP address".to_owned(),
+            });
+        }
+    }
+    distinct("the list of hosts", hosts)
+}
+
+fn distinct(what: &'static str, items: &[String]) -> Result<(), Refusal> {
+    if items.iter().collect::<BTreeSet<_>>().len() == items.len() {
+        return Ok(());
+    }
+    let wrong = "has something twice".to_owned();
+    Err(Refusal::Text { what, wrong })
+}
+
+/// A node that joins by a secret must prove it over all of itself, and can't claim another's name.
+fn join(
+    state: &State,
+    node: &NewNode,
+    proof: Proof,
+    signature: &[u8; 64],
+    time: Millis,
+) -> Result<(), Refusal> {
+    let key = match proof {
+        Proof::Secret => *state.join_secret().ok_or(Refusal::NoSecret)?,
+        Proof::Token(id) => {
+            let (key, expires) = usable(state, id)?;
+            if time > expires {
+                return Err(Refusal::TokenExpired { token: id, expires });
+            }
+            key
+        }
+    };
+    let message = join_message(state.cluster_key(), node);
+    key.verify(&message, &Signature::from_bytes(*signature))
+        .map_err(|_| Refusal::Proof)?;
+    new_node(state, node)?;
+    let listen = node
+        .store
+        .iter()
+        .flat_map(|store| [&store.peer, &store.client]);
+    let named = node.hosts.iter().map(String::as_str);
+    let named = named.chain(
+        [&node.address]
+            .into_iter()
+            .chain(listen)
+            .map(NodeAddress::host),
+    );
+    for host in named.filter(|host| !address::is_loopback(host)) {
+        if let Some(other) = state.nodes().find(|other| other.serves_as(host)) {
+            return Err(Refusal::HostTaken {
+                host: host.to_owned(),
+                node: other.id,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A token that is neither used nor revoked: its key, and until when.
+fn usable(state: &State, id: TokenId) -> Result<(PublicKey, Millis), Refusal> {
+    let token = state.token(id).ok_or(Refusal::NoToken(id))?;
+    if let Some(node) = token.used_by {
+        return Err(Refusal::TokenUsed { token: id, node });
+    }
+    if token.revoked {
+        return Err(Refusal::TokenRevoked(id));
+    }
+    Ok((token.key, token.expires))
+}
+
+fn new_token(state: &State, token: &NewToken, time: Millis) -> Result<(), Refusal> {
+    if state.token(token.id).is_some() {
+        return Err(Refusal::TokenTaken(token.id));
+    }
+    let longest = Millis(time.0.saturating_add(limits::MAX_TOKEN_MILLIS));
+    if token.expires <= time || token.expires > longest {
+        return Err(Refusal::Bounds {
+            what: "a token",
+            bounds: "an end after its entry's time and within a year".to_owned(),
+        });
+    }
+    comment("a token's note", &token.note)?;
+    bound(
+        "the list of tokens",
+        state.tokens().len() + 1,
+        limits::MAX_TOKENS,
+    )
+}
+
+fn check_store(store: &StoreConfig) -> Result<(), Refusal> {
+    let StoreConfig::Endpoints(urls) = store else {
+        return Ok(());
+    };
+    bound("the list of endpoints", urls.len(), limits::MAX_ENDPOINTS)?;
+    for url in urls {
+        let address = url.strip_prefix("https://").map(str::parse::<NodeAddress>);
+        let canonical = match address {
+            Some(Ok(address)) => format!("https://{address}") == *url,
+            Some(Err(_)) | None => false,
+        };
+        if !canonical {
+            return Err(Refusal::Text {
+                what: "an endpoint",
+                wrong: "must read https://HOST:PORT, in small letters".to_owned(),
+            });
+        }
+    }
+    distinct("the list of endpoints", urls)
+}
+
+fn issued(state: &State, certificate: &Issued) -> Result<(), Refusal> {
+    check_serial(&certificate.serial)?;
+    let serial = &certificate.serial;
+    if state.issued_by_serial(serial).is_some() || state.is_revoked(serial) {
+        return Err(Refusal::SerialTaken);
+    }
+    let subject = &certificate.subject;
+    bound("a subject", subject.len(), limits::MAX_SUBJECT_BYTES)?;
+    plain("a subject", subject)?;
+    // The root signs the issuing CAs; its certificate is no entry.
+    let rooted = certificate.kind == CertificateKind::IssuingCa;
+    if !rooted && !is_ca(state, &certificate.issuer) {
+        return Err(Refusal::Nothing("there is no such CA"));
+    }
+    if let Some(id) = certificate.holder
+        && known(state, id)?.pending
+    {
+        return Err(Refusal::NodePending(id));
+    }
+    certificate.by.map_or(Ok(()), |uid| exists(state, uid))?;
+    if certificate.until.0 > limits::MAX_TIME_MILLIS {
+        return Err(Refusal::Bounds {
+            what: "a time",
+            bounds: "a year up to 9999".to_owned(),
+        });
+    }
+    let count = state.issued().len() + 1;
+    bound("the inventory of certificates", count, limits::MAX_ISSUED)
+}
+
+fn new_alert(state: &State, alert: &NewAlert) -> Result<(), Refusal> {
+    word("an alert's name", &alert.name)?;
+    if state.alert(&alert.name).is_some() {
+        return Err(Refusal::AlertTaken(alert.name.clone()));
+    }
+    check_target(&alert.target)?;
+    for (id, sealed) in &alert.sealed {
+        known(state, *id)?;
+        bound("a sealed secret", sealed.len(), limits::MAX_SEALED_BYTES)?;
+    }
+    bound(
+        "the list of alerts",
+        state.alerts().len() + 1,
+        limits::MAX_ALERTS,
+    )
+}
+
+fn check_target(target: &AlertTarget) -> Result<(), Refusal> {
+    match target {
+        AlertTarget::Webhook { url } => check_url(url),
+        AlertTarget::Smtp { from, to, user, .. } => {
+            mail("the sender", from)?;
+            bound("the list of recipients", to.len(), limits::MAX_RECIPIENTS)?;
+            to.iter().try_for_each(|to| mail("a recipient", to))?;
+            distinct("the list of recipients", to)?;
+            let Some(user) = user else { return Ok(()) };
+            bound("a user's name", user.len(), limits::MAX_TEXT_BYTES)?;
+            plain("a user's name", user)
+        }
+        AlertTarget::Command { name } => word("a command's name", name),
+    }
+}
+
+/// `[a-z0-9_-]+`: safe in a file, a label and on a terminal.
+fn word(what: &'static str, text: &str) -> Result<(), Refusal> {
+    bound(what, text.len(), limits::MAX_ALERT_NAME_BYTES)?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if text.bytes().all(plain) {
+        return Ok(());
+    }
+    let wrong = "has small letters, digits, - and _ alone".to_owned();
+    Err(Refusal::Text { what, wrong })
+}
+
+/// An address that can stand in an SMTP command as it is.
+fn mail(what: &'static str, text: &str) -> Result<(), Refusal> {
+    bound(what, text.len(), limits::MAX_MAIL_ADDRESS_BYTES)?;
+    let graphic = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'\\' | b',');
+    let halves = text.split_once('@');
+    if halves.is_some_and(|(local, host)| !local.is_empty() && !host.is_empty())
+        && text.bytes().all(graphic)
+    {
+        return Ok(());
+    }
+    let wrong = "is no mail address: write NAME@HOST".to_owned();
+    Err(Refusal::Text { what, wrong })
+}
+
+/// `https://`, or `http://` to the machine itself: what is sent tells of the cluster's weak hours.
+fn check_url(url: &str) -> Result<(), Refusal> {
+    let text = |wrong: &str| {
+        Err(Refusal::Text {
+            what: "a webhook's URL",
+            wrong: wrong.to_owned(),
+        })
+    };
+    bound("a webhook's URL", url.len(), limits::MAX_URL_BYTES)?;
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return text("begins with https://");
+    };
+    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text("has visible ASCII characters alone");
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains(['@', '\\']) {
+        return text("has no user name or password in it; give a secret as one");
+    }
+    match (scheme, host_of(authority)) {
+        (_, None) => text("has no host in it"),
+        ("https", Some(_)) => Ok(()),
+        ("http", Some(host)) if address::is_loopback(&host) => Ok(()),
+        ("http", Some(_)) => text("begins with https:// unless it leads to the machine itself"),
+        (_, Some(_)) => text("begins with https://"),
+    }
+}
+
+fn host_of(authority: &str) -> Option<String> {
+    if let Ok(address) = authority.parse::<NodeAddress>() {
+        return Some(address.host().to_owned());
+    }
+    let inner = authority
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'));
+    address::parse_host(inner.unwrap_or(authority)).ok()
+}
