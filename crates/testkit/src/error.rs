@@ -68,6 +68,18 @@ pub enum Error {
         /// The server's log so far.
         log: String,
     },
+    /// A program of etcd is not in `PATH`.
+    #[error("can't find the program `{program}` in PATH: install etcd-server and etcd-client")]
+    EtcdMissing {
+        /// The program's name.
+        program: String,
+    },
+    /// An etcd ended or did not come up; the log says why.
+    #[error("etcd did not start\n{log}")]
+    EtcdNotReady {
+        /// The members' logs so far.
+        log: String,
+    },
     /// No port could be reserved.
     #[error("no free loopback port between {first} and {last}")]
     NoPort {

@@ -14,6 +14,7 @@
 pub mod chain;
 mod dir;
 mod error;
+pub mod etcd;
 mod os;
 mod port;
 mod postgres;
