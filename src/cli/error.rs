@@ -122,6 +122,7 @@ impl From<ClientError> for CliError {
                 .because(source)
                 .hint(hint)
             }
+            ClientError::Open(_) => Self::new(Exit::Unreachable, error.to_string()),
             ClientError::Broken(_) => Self::new(Exit::Unreachable, error.to_string()).hint(
                 "if a change was being made, `palisade ledger log` shows whether it was taken",
             ),

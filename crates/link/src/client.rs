@@ -1,18 +1,31 @@
-//! The client of the control socket.
+//! The client of the API: the same calls over the control socket and over HTTPS.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::{Challenge, Done, Failure, HeadReply, SignedCommand, Status};
+use crate::api::{
+    Adopt, CaProof, CertificateReply, CertificateRequest, Challenge, Done, Failure, HeadReply,
+    Hello, Identity, JOIN_HEADER, JoinProof, SignedCommand, Status, path,
+};
+use crate::https::{self, Connection, OpenError};
 
 /// Bytes of the largest answer: a page of the largest entries.
-const MAX_REPLY_BYTES: usize = 80 * 1024 * 1024;
+pub(crate) const MAX_REPLY_BYTES: usize = 80 * 1024 * 1024;
+
+/// Bytes of any other answer: the status of a thousand nodes, or their metrics.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of what somebody says who is not known yet.
+const MAX_STRANGER_BYTES: usize = 64 * 1024;
 
 /// Why the daemon did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +38,9 @@ pub enum ClientError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No node was reached over HTTPS, or not the one that was meant.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}")]
     Broken(String),
@@ -36,104 +52,233 @@ pub enum ClientError {
     Reply(String),
 }
 
-/// A connection to a daemon, by its control socket.
+/// One request, before it is one of a socket or of a TLS session.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) body: Bytes,
+    pub(crate) header: Option<&'a str>,
+    pub(crate) limit: usize,
+}
+
+impl Call<'_> {
+    pub(crate) fn request(&self, host: &str) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = Request::builder()
+            .method(&self.method)
+            .uri(self.path)
+            .header("host", host)
+            .header("content-type", "application/json");
+        if let Some(proof) = self.header {
+            request = request.header(JOIN_HEADER, proof);
+        }
+        request
+            .body(Full::new(self.body.clone()))
+            .map_err(|error| ClientError::Broken(error.to_string()))
+    }
+}
+
+/// How a daemon is reached.
+#[derive(Debug, Clone)]
+enum Route {
+    Socket(PathBuf),
+    Https(Arc<Connection>),
+}
+
+/// A client of one daemon. Clones use the same connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    route: Route,
+    proof: Option<String>,
 }
 
 impl Client {
-    /// A client of the daemon at this socket.
+    /// A client of the daemon whose control socket is at this path; each call connects anew.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self {
-            socket: socket.into(),
+            route: Route::Socket(socket.into()),
+            proof: None,
         }
     }
 
-    /// The socket's path.
+    /// A client of the node at the other end of a connection. When the connection breaks, the client is
+    /// of no more use.
     #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn https(connection: impl Into<Arc<Connection>>) -> Self {
+        Self {
+            route: Route::Https(connection.into()),
+            proof: None,
+        }
+    }
+
+    /// The same, with a joiner's proof shown at each call. It was made for this connection's exporter.
+    #[must_use]
+    pub fn with_proof(mut self, proof: &JoinProof) -> Self {
+        self.proof = Some(proof.to_header());
+        self
+    }
+
+    /// The connection, if it is one over HTTPS.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.route {
+            Route::Socket(_) => None,
+            Route::Https(connection) => Some(connection),
+        }
     }
 
     /// Where the ledger stands.
     pub async fn head(&self) -> Result<HeadReply, ClientError> {
-        json(&self.call(Method::GET, "/v1/head", Bytes::new()).await?)
+        self.get(path::HEAD).await
     }
 
     /// Signed entries from a sequence number on: a CBOR sequence of one page.
     pub async fn entries(&self, from: u64) -> Result<Bytes, ClientError> {
-        let path = format!("/v1/entries?from={from}");
-        self.call(Method::GET, &path, Bytes::new()).await
+        let path = format!("{}?from={from}", path::ENTRIES);
+        self.call(Method::GET, &path, Bytes::new(), MAX_REPLY_BYTES)
+            .await
     }
 
     /// Appends one signed entry. When this returns, the entry is durable.
     pub async fn append(&self, entry: Vec<u8>) -> Result<HeadReply, ClientError> {
-        json(&self.call(Method::POST, "/v1/entries", entry.into()).await?)
-    }
-
-    /// How the node is.
-    pub async fn status(&self) -> Result<Status, ClientError> {
-        json(&self.call(Method::GET, "/v1/status", Bytes::new()).await?)
-    }
-
-    /// Has the daemon read its files again.
-    pub async fn reload(&self) -> Result<Done, ClientError> {
-        json(&self.call(Method::POST, "/v1/reload", Bytes::new()).await?)
-    }
-
-    /// A challenge for the next command.
-    pub async fn challenge(&self) -> Result<Challenge, ClientError> {
+        let body = entry.into();
         json(
             &self
-                .call(Method::GET, "/v1/challenge", Bytes::new())
+                .call(Method::POST, path::ENTRIES, body, MAX_MESSAGE_BYTES)
                 .await?,
         )
     }
 
-    /// Has a signed command carried out.
-    pub async fn command(&self, command: &SignedCommand) -> Result<Done, ClientError> {
-        let body = serde_json::to_vec(command).map_err(|e| ClientError::Reply(e.to_string()))?;
-        json(&self.call(Method::POST, "/v1/commands", body.into()).await?)
+    /// How the node is.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get(path::STATUS).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
-        let stream =
-            UnixStream::connect(&self.socket)
-                .await
-                .map_err(|source| ClientError::Connect {
-                    path: self.socket.clone(),
-                    source,
-                })?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "palisade")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_REPLY_BYTES)
-            .collect()
-            .await
-            .map_err(|error| ClientError::Broken(error.to_string()))?
-            .to_bytes();
-        driver.abort();
-        if status == StatusCode::OK {
-            return Ok(body);
+    /// Has the daemon read its files again.
+    pub async fn reload(&self) -> Result<Done, ClientError> {
+        let body = Bytes::new();
+        json(
+            &self
+                .call(Method::POST, path::RELOAD, body, MAX_MESSAGE_BYTES)
+                .await?,
+        )
+    }
+
+    /// A challenge for the next command.
+    pub async fn challenge(&self) -> Result<Challenge, ClientError> {
+        self.get(path::CHALLENGE).await
+    }
+
+    /// Has a signed command carried out.
+    pub async fn command(&self, command: &SignedCommand) -> Result<Done, ClientError> {
+        self.post(path::COMMANDS, command).await
+    }
+
+    /// What the alerts watch, as text in the format `OpenMetrics`.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let body = Bytes::new();
+        let text = self
+            .call(Method::GET, path::METRICS, body, MAX_MESSAGE_BYTES)
+            .await?;
+        String::from_utf8(text.into()).map_err(|error| ClientError::Reply(error.to_string()))
+    }
+
+    /// Who the node says that it is. What it says of its key must be the key that TLS proved; else this
+    /// is refused.
+    pub async fn identity(&self) -> Result<Identity, ClientError> {
+        let body = Bytes::new();
+        let said = self
+            .call(Method::GET, path::IDENTITY, body, MAX_STRANGER_BYTES)
+            .await?;
+        let identity: Identity = json(&said)?;
+        let proved = self.connection().and_then(Connection::peer_key);
+        if proved.is_some() && identity.public_key() != proved {
+            return Err(ClientError::Reply(
+                "the node names another key than the one that it proved".to_owned(),
+            ));
         }
-        match serde_json::from_slice::<Failure>(&body) {
-            Ok(failure) => Err(ClientError::Refused(failure)),
-            Err(_) => Err(ClientError::Reply(status.to_string())),
+        Ok(identity)
+    }
+
+    /// Whether the node lives, and where it stands.
+    pub async fn hello(&self) -> Result<Hello, ClientError> {
+        self.get(path::HELLO).await
+    }
+
+    /// Tells a waiting node which cluster it is a member of now.
+    pub async fn adopt(&self, adopt: &Adopt) -> Result<Done, ClientError> {
+        self.post(path::ADOPT, adopt).await
+    }
+
+    /// Has an issuer sign a certificate for this node.
+    pub async fn certificate(
+        &self,
+        request: &CertificateRequest,
+    ) -> Result<CertificateReply, ClientError> {
+        self.post(path::CERTIFICATE, request).await
+    }
+
+    /// Has the node prove that it works with a candidate for issuing CA.
+    pub async fn prove_ca(&self, proof: &CaProof) -> Result<Done, ClientError> {
+        self.post(path::CA_PROVE, proof).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let body = Bytes::new();
+        json(
+            &self
+                .call(Method::GET, path, body, MAX_MESSAGE_BYTES)
+                .await?,
+        )
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(message).map_err(|e| ClientError::Reply(e.to_string()))?;
+        json(
+            &self
+                .call(Method::POST, path, body.into(), MAX_MESSAGE_BYTES)
+                .await?,
+        )
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: usize,
+    ) -> Result<Bytes, ClientError> {
+        let call = Call {
+            method,
+            path,
+            body,
+            header: self.proof.as_deref(),
+            limit,
+        };
+        match &self.route {
+            Route::Socket(socket) => over_socket(socket, &call).await,
+            Route::Https(connection) => connection.send(call).await,
         }
     }
+}
+
+async fn over_socket(socket: &std::path::Path, call: &Call<'_>) -> Result<Bytes, ClientError> {
+    let stream = UnixStream::connect(socket).await;
+    let stream = stream.map_err(|source| ClientError::Connect {
+        path: socket.to_owned(),
+        source,
+    })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ClientError::Broken(error.to_string()))?;
+    let driver = tokio::spawn(connection);
+    let answer = https::exchange(&mut sender, call.request("palisade")?, call.limit).await;
+    driver.abort();
+    answer
 }
 
 fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ClientError> {

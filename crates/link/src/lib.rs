@@ -12,5 +12,9 @@
 
 pub mod api;
 pub mod client;
+pub mod https;
+pub mod node;
+pub mod peer;
+pub mod seal;
 pub mod tls;
 pub mod x509;

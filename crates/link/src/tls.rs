@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
+use rustls::client::WantsClientCert;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, PrivatePkcs8KeyDer, TrustAnchor};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::x509::{Leaf, root_name};
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The TLS library refused the client's certificate or key.
-    #[error("the client's certificate or key is refused: {0}")]
+    /// The TLS library refused the certificate or key that was to be shown.
+    #[error("the certificate or key is refused: {0}")]
     Tls(#[from] rustls::Error),
     /// The trust anchor was refused.
     #[error("the cluster's key can't be used as a trust anchor: {0}")]
     Anchor(#[from] rustls::client::VerifierBuilderError),
+    /// What was to be reached has no name that a certificate could have.
+    #[error("`{0}` is neither a host name nor an IP address")]
+    Host(String),
 }
 
 /// What a client needs to reach the cluster: it accepts a server whose certificate leads to
@@ -35,16 +39,22 @@ pub fn client_config(
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_webpki_verifier(verifier);
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(leaf) => {
-            let chain = leaf.chain.iter().cloned().map(CertificateDer::from);
-            let key = PrivatePkcs8KeyDer::from(leaf.key.to_vec());
-            builder.with_client_auth_cert(chain.collect(), PrivateKeyDer::Pkcs8(key))?
-        }
-    };
+    let mut config = with_identity(builder, identity)?;
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// The last step of a client's configuration: whom it shows itself as.
+pub(crate) fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Leaf>,
+) -> Result<ClientConfig, rustls::Error> {
+    let Some(leaf) = identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = leaf.chain.iter().cloned().map(CertificateDer::from);
+    let key = PrivatePkcs8KeyDer::from(leaf.key.to_vec());
+    builder.with_client_auth_cert(chain.collect(), PrivateKeyDer::Pkcs8(key))
 }
 
 /// The root of trust that a cluster's public key is: no certificate is needed for it.
