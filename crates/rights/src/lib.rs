@@ -14,6 +14,9 @@
 //! what a reconciliation executes, and what drift is when nothing was meant to change. For one changed
 //! right [`plan_change`] compares two desired pictures of the touched users and objects alone.
 //!
+//! The same for the etcd that the cluster runs: [`store_plan`] for its members, [`access_plan`] for its
+//! users.
+//!
 //! This crate does no I/O.
 
 mod catalog;
@@ -23,6 +26,7 @@ mod hba;
 mod picture;
 mod plan;
 mod sql;
+mod store;
 
 pub use catalog::{Catalog, Relation, RelationKind, Schema};
 pub use compile::{Scope, desired, plan_change};
@@ -31,3 +35,7 @@ pub use hba::{BOOTSTRAP_ROLE, DirectRules, HbaFiles, HbaInput, compile_hba};
 pub use picture::{AclKey, Grant, Picture, Rights, Role, UserRow};
 pub use plan::{Object, Plan, Step, plan};
 pub use sql::{quote_identifier, quote_literal};
+pub use store::{
+    AccessStep, Permission, PermissionKind, RemoveReason, STORE_HOST, STORE_ROLE, STORE_ROOT,
+    StoreAccess, StoreMember, StoreNode, StoreStep, access_plan, store_plan, store_user, voters,
+};
