@@ -70,4 +70,7 @@ pub struct Revocation {
     pub at: Millis,
     /// Why, in words.
     pub reason: String,
+    /// The last moment that it would have been good for, if the inventory said so at that time. A
+    /// list of revoked certificates may leave it out after that.
+    pub until: Option<Millis>,
 }

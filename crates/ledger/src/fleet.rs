@@ -1,7 +1,6 @@
 //! The part of the state that is about nodes: who they are, who may join, where the ledger is kept,
 //! what certificates there are and who is told of trouble.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
@@ -10,30 +9,26 @@ use crate::alert::Alert;
 use crate::certificate::{Issued, Revocation};
 use crate::entry::{Hash, Millis};
 use crate::join::{NewToken, Proof, Token, TokenId};
-use crate::limits::KEEP_EXPIRED_MILLIS;
+use crate::limits::{KEEP_EXPIRED_MILLIS, MAX_ISSUED, MAX_TOKENS};
+use crate::map::Map;
 use crate::node::{NewNode, Node, NodeId, StoreConfig};
 use crate::state::{State, trim};
-
-/// Serial numbers or tokens by when they expire, so that an entry finds what it drops at once.
-type Expiry<T> = BTreeSet<(Millis, T)>;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Fleet {
-    pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
+    pub(crate) nodes: Map<NodeId, Arc<Node>>,
     /// The nodes by their keys.
-    pub(crate) node_keys: BTreeMap<PublicKey, NodeId>,
+    pub(crate) node_keys: Map<PublicKey, NodeId>,
     /// The highest id that was ever given.
     pub(crate) last_node: Option<NodeId>,
-    pub(crate) tokens: BTreeMap<TokenId, Arc<Token>>,
-    token_expiry: Expiry<TokenId>,
+    pub(crate) tokens: Map<TokenId, Arc<Token>>,
     pub(crate) secret: Option<PublicKey>,
     pub(crate) store: Arc<StoreConfig>,
     pub(crate) store_entry: u64,
-    pub(crate) issued: BTreeMap<Vec<u8>, Arc<Issued>>,
-    issued_expiry: Expiry<Vec<u8>>,
-    pub(crate) revoked: BTreeMap<Vec<u8>, Arc<Revocation>>,
-    pub(crate) alerts: BTreeMap<String, Arc<Alert>>,
+    pub(crate) issued: Map<Vec<u8>, Arc<Issued>>,
+    pub(crate) revoked: Map<Vec<u8>, Arc<Revocation>>,
+    pub(crate) alerts: Map<String, Arc<Alert>>,
     pub(crate) active_ca: Option<Hash>,
 }
 
@@ -89,15 +84,22 @@ impl Fleet {
         for issued in serials {
             self.revoke(&issued.serial, at, format!("node {id} was removed"));
         }
-        for alert in self.alerts.values_mut() {
-            if alert.sealed.contains_key(&id) {
+        let told = self
+            .alerts
+            .iter()
+            .filter(|(_, alert)| alert.sealed.contains_key(&id));
+        let names: Vec<String> = told.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(alert) = self.alerts.get_mut(&name) {
                 Arc::make_mut(alert).sealed.remove(&id);
             }
         }
     }
 
-    pub(crate) fn create(&mut self, token: &NewToken) {
-        self.token_expiry.insert((token.expires, token.id));
+    pub(crate) fn create(&mut self, token: &NewToken, now: Millis) {
+        if self.tokens.len() >= MAX_TOKENS {
+            self.tokens.retain(|_, token| !is_past(token.expires, now));
+        }
         let token = Token {
             id: token.id,
             key: token.key,
@@ -116,36 +118,40 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn issue(&mut self, issued: &Issued) {
+    pub(crate) fn issue(&mut self, issued: &Issued, now: Millis) {
+        if self.issued.len() >= MAX_ISSUED {
+            self.issued.retain(|_, issued| !is_past(issued.until, now));
+        }
         let serial = issued.serial.clone();
-        self.issued_expiry.insert((issued.until, serial.clone()));
         self.issued.insert(serial, Arc::new(issued.clone()));
     }
 
-    /// The first revocation of a serial number stands.
+    /// The first revocation of a serial number stands, for ever: an entry's time proves nothing, and
+    /// a revocation that is dropped too soon brings a certificate back to life.
     pub(crate) fn revoke(&mut self, serial: &[u8], at: Millis, reason: String) {
-        self.revoked
-            .entry(trim(serial).to_vec())
-            .or_insert_with(|| Arc::new(Revocation { at, reason }));
+        let serial = trim(serial);
+        if !self.revoked.contains_key(serial) {
+            let until = self.issued.get(serial).map(|issued| issued.until);
+            let revocation = Revocation { at, reason, until };
+            self.revoked.insert(serial.to_vec(), Arc::new(revocation));
+        }
     }
 
-    /// Drops what expired long before `now`. A revoked certificate that is not in the inventory stays
-    /// revoked: nobody here knows when it expires.
-    pub(crate) fn prune(&mut self, now: Millis) {
-        while let Some((_, id)) = due(&mut self.token_expiry, now) {
-            self.tokens.remove(&id);
-        }
-        while let Some((_, serial)) = due(&mut self.issued_expiry, now) {
-            self.issued.remove(&serial);
-            self.revoked.remove(&serial);
-        }
+    /// Whether a further token is too many: the expired ones make room.
+    pub(crate) fn is_full_of_tokens(&self, now: Millis) -> bool {
+        let past = |token: &Arc<Token>| is_past(token.expires, now);
+        self.tokens.len() >= MAX_TOKENS && !self.tokens.values().any(past)
+    }
+
+    /// Whether a further certificate is too many: the expired ones make room.
+    pub(crate) fn is_full_of_certificates(&self, now: Millis) -> bool {
+        let past = |issued: &Arc<Issued>| is_past(issued.until, now);
+        self.issued.len() >= MAX_ISSUED && !self.issued.values().any(past)
     }
 }
 
-fn due<T: Ord + Clone>(expiry: &mut Expiry<T>, now: Millis) -> Option<(Millis, T)> {
-    let (until, _) = expiry.first()?;
-    let over = until.0.saturating_add(KEEP_EXPIRED_MILLIS) < now.0;
-    over.then(|| expiry.pop_first()).flatten()
+fn is_past(end: Millis, now: Millis) -> bool {
+    end.0.saturating_add(KEEP_EXPIRED_MILLIS) < now.0
 }
 
 impl State {
@@ -183,7 +189,8 @@ impl State {
         self.fleet.last_node.is_some_and(|last| id <= last) && self.node(id).is_none()
     }
 
-    /// The enrollment tokens: also the used and the revoked ones, until a day after they expired.
+    /// The enrollment tokens: also the used, the revoked and the expired ones, until there are too
+    /// many.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = &Token> {
         self.fleet.tokens.values().map(AsRef::as_ref)
     }
@@ -212,7 +219,8 @@ impl State {
         self.fleet.store_entry
     }
 
-    /// The certificates that were issued, by serial number, until a day after they expired.
+    /// The certificates that were issued, by serial number: also the expired ones, until there are too
+    /// many.
     pub fn issued(&self) -> impl ExactSizeIterator<Item = &Issued> {
         self.fleet.issued.values().map(AsRef::as_ref)
     }
@@ -224,7 +232,6 @@ impl State {
     }
 
     /// The serial numbers of the revoked certificates, without leading zeros, each with when and why.
-    /// Of a certificate in the inventory, until a day after it expired.
     #[must_use]
     pub fn revocations(&self) -> impl ExactSizeIterator<Item = (&[u8], &Revocation)> {
         let all = self.fleet.revoked.iter();

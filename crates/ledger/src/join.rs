@@ -109,7 +109,7 @@ pub struct NewToken {
     pub note: String,
 }
 
-/// An enrollment token as the ledger has it now. Kept until a day after it expired.
+/// An enrollment token as the ledger has it now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Token {
     /// Its name.

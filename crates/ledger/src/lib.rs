@@ -23,6 +23,7 @@ mod fleet;
 mod guard;
 mod join;
 pub mod limits;
+mod map;
 mod name;
 mod node;
 mod object;
@@ -46,6 +47,7 @@ pub use guard::{Guard, lockout};
 pub use join::{
     NewToken, Proof, Token, TokenId, TokenIdError, join_message, rotate_message, session_message,
 };
+pub use map::Map;
 pub use name::{NameError, RESERVED_NAME, Uid, UserName};
 pub use node::{NewNode, Node, NodeId, NodeIdError, StoreAddress, StoreConfig};
 pub use object::{ObjectError, ObjectName};

@@ -48,7 +48,8 @@ pub const MAX_HOST_BYTES: usize = 253;
 /// Further names of one node: they all stand in its certificates.
 pub const MAX_HOSTS: usize = 16;
 
-/// Enrollment tokens that have not expired: one for each node that there may be.
+/// Enrollment tokens that have not expired: one for each node that there may be. Expired ones make
+/// room when it is needed.
 pub const MAX_TOKENS: usize = 10_000;
 
 /// How long an enrollment token may be good for: a year. "Expiring" would mean nothing otherwise.
@@ -57,16 +58,16 @@ pub const MAX_TOKEN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// URLs of an existing etcd. It recommends up to seven members; the rest is room for a move.
 pub const MAX_ENDPOINTS: usize = 16;
 
-/// Certificates in the inventory that have not expired: those of 10,000 nodes, and of users whose
+/// Certificates in the inventory that have not expired (expired ones make room when it is needed): those of 10,000 nodes, and of users whose
 /// certificates live for hours.
 pub const MAX_ISSUED: usize = 100_000;
 
 /// Bytes of a certificate's subject as the inventory shows it.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// How long tokens, issued certificates and their revocations are kept after they expired, by the
-/// ledger's time. That may run ahead of a clock by [`MAX_AHEAD_MILLIS`]; a revocation that is dropped
-/// while somebody's clock still takes the certificate would bring it back to life.
+/// How long tokens and issued certificates are kept after they expired, by the ledger's time, even
+/// when there are too many: that time may run ahead of the clocks by [`MAX_AHEAD_MILLIS`] or, where
+/// somebody writes to a shared store behind the daemons' backs, by more.
 pub const KEEP_EXPIRED_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Alerts. Each is sent at each event.

@@ -156,7 +156,7 @@ fn exists(state: &State, uid: Uid) -> Result<(), Refusal> {
 }
 
 fn new_user(state: &State, uid: Uid, name: &UserName) -> Result<(), Refusal> {
-    if state.user(uid).is_some() || state.removed.contains(&uid) {
+    if state.user(uid).is_some() || state.was_removed(uid) {
         return Err(Refusal::UidTaken(uid));
     }
     if state.user_by_name(name.as_str()).is_some() {

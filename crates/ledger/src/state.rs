@@ -1,6 +1,5 @@
 //! The state that the ledger's entries fold to: a value, changed by verified entries alone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade_hba::Rules;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use crate::change::{Change, ImportedUser, Setting};
 use crate::entry::{Hash, Head, Millis};
 use crate::fleet::Fleet;
+use crate::map::Map;
 use crate::name::{Uid, UserName};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
@@ -69,7 +69,7 @@ impl User {
 }
 
 /// The users' access control lists: for each object, who may do what in place of the defaults.
-pub type Acls = BTreeMap<ObjectName, BTreeMap<Uid, Privileges>>;
+pub type Acls = Map<ObjectName, Map<Uid, Privileges>>;
 
 /// What the ledger says now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,10 +79,12 @@ pub struct State {
     pub(crate) cluster: String,
     pub(crate) database: String,
     pub(crate) key: PublicKey,
-    pub(crate) users: BTreeMap<Uid, Arc<User>>,
-    pub(crate) names: BTreeMap<UserName, Uid>,
-    pub(crate) removed: BTreeSet<Uid>,
-    pub(crate) imported: BTreeMap<Uid, Arc<ImportedUser>>,
+    pub(crate) users: Map<Uid, Arc<User>>,
+    pub(crate) names: Map<UserName, Uid>,
+    /// Who has which key; nothing hinders two users from having one together.
+    pub(crate) user_keys: Map<(PublicKey, Uid), ()>,
+    pub(crate) removed: Map<Uid, ()>,
+    pub(crate) imported: Map<Uid, Arc<ImportedUser>>,
     pub(crate) acls: Acls,
     pub(crate) hba: Arc<Rules>,
     pub(crate) hba_entry: u64,
@@ -101,11 +103,12 @@ impl State {
             cluster,
             database,
             key,
-            users: BTreeMap::new(),
-            names: BTreeMap::new(),
-            removed: BTreeSet::new(),
-            imported: BTreeMap::new(),
-            acls: BTreeMap::new(),
+            users: Map::default(),
+            names: Map::default(),
+            user_keys: Map::default(),
+            removed: Map::default(),
+            imported: Map::default(),
+            acls: Map::default(),
             hba: Arc::new(Rules::default_rules()),
             hba_entry: head.seq,
             server_certificate_days: 90,
@@ -162,13 +165,21 @@ impl State {
         self.names.get(name).and_then(|uid| self.user(*uid))
     }
 
+    /// The users whose key this is, by uid: mostly one.
+    pub fn users_by_key(&self, key: &PublicKey) -> impl Iterator<Item = &User> {
+        let key = *key;
+        let from = self.user_keys.from(&(key, Uid::FIRST));
+        let whose = from.take_while(move |((other, _), ())| *other == key);
+        whose.filter_map(|((_, uid), ())| self.user(*uid))
+    }
+
     /// A uid that was never used, for a user added without one: the one above the highest, or, once
     /// somebody took the highest that there is, the lowest free one.
     #[must_use]
     pub fn next_uid(&self) -> Option<Uid> {
         let used = |set: Option<&Uid>| set.map_or(0, |uid| uid.get());
-        let highest = used(self.users.keys().next_back()).max(used(self.removed.last()));
-        let unused = |uid: &Uid| !self.users.contains_key(uid) && !self.removed.contains(uid);
+        let highest = used(self.users.last_key()).max(used(self.removed.last_key()));
+        let unused = |uid: &Uid| !self.users.contains_key(uid) && !self.removed.contains_key(uid);
         let numbers = highest.checked_add(1).into_iter().chain(1..highest);
         numbers
             .filter_map(|number| Uid::new(number).ok())
@@ -232,7 +243,7 @@ impl State {
     /// Whether a user of this id was removed. The id is never given again.
     #[must_use]
     pub fn was_removed(&self, uid: Uid) -> bool {
-        self.removed.contains(&uid)
+        self.removed.contains_key(&uid)
     }
 
     /// What `users.cfg` said of this user when it was last read.
@@ -251,7 +262,6 @@ impl State {
             });
         }
         self.change(&entry.change, entry.seq, entry.time);
-        self.fleet.prune(entry.time);
         self.time = entry.time;
         self.head = verified.head();
         Ok(())
@@ -295,8 +305,7 @@ impl State {
                 uid,
                 privileges,
             } => {
-                let acl = self.acls.entry(object.clone()).or_default();
-                acl.insert(*uid, *privileges);
+                self.set_acl(object, *uid, *privileges);
                 self.update(*uid, seq, |_| {});
             }
             Change::AclUnset { object, uid } => {
@@ -340,14 +349,14 @@ impl State {
                 node.hosts = hosts.as_ref().unwrap_or(&node.hosts).clone();
                 node.store = store.as_ref().or(node.store.as_ref()).cloned();
             }),
-            Change::TokenCreate { token } => self.fleet.create(token),
+            Change::TokenCreate { token } => self.fleet.create(token, time),
             Change::TokenRevoke { id } => self.fleet.revoke_token(*id),
             Change::SecretSet { key } => self.fleet.secret = *key,
             Change::StoreSet { store } => {
                 self.fleet.store = Arc::new(store.clone());
                 self.fleet.store_entry = seq;
             }
-            Change::CertificateIssued { certificate } => self.fleet.issue(certificate),
+            Change::CertificateIssued { certificate } => self.fleet.issue(certificate, time),
             Change::AlertAdd { alert } => {
                 let name = alert.name.clone();
                 self.fleet.alerts.insert(name, Arc::new(alert.clone()));
@@ -363,14 +372,23 @@ impl State {
 
     fn put(&mut self, user: User) {
         self.names.insert(user.name.clone(), user.uid);
+        if let Some(key) = user.public_key {
+            self.user_keys.insert((key, user.uid), ());
+        }
         self.users.insert(user.uid, Arc::new(user));
     }
 
     fn update(&mut self, uid: Uid, seq: u64, edit: impl FnOnce(&mut User)) {
         if let Some(user) = self.users.get_mut(&uid) {
             let user = Arc::make_mut(user);
+            let before = user.public_key;
             edit(user);
             user.changed = seq;
+            let after = user.public_key;
+            if before != after {
+                before.map(|key| self.user_keys.remove(&(key, uid)));
+                after.map(|key| self.user_keys.insert((key, uid), ()));
+            }
         }
     }
 
@@ -399,13 +417,26 @@ impl State {
     fn remove(&mut self, uid: Uid) {
         if let Some(user) = self.users.remove(&uid) {
             self.names.remove(&user.name);
+            user.public_key
+                .map(|key| self.user_keys.remove(&(key, uid)));
         }
-        self.removed.insert(uid);
+        self.removed.insert(uid, ());
         self.imported.remove(&uid);
-        self.acls.retain(|_, acl| {
-            acl.remove(&uid);
-            !acl.is_empty()
-        });
+        let named = self.acls.iter().filter(|(_, acl)| acl.contains_key(&uid));
+        let objects: Vec<ObjectName> = named.map(|(object, _)| object.clone()).collect();
+        for object in objects {
+            self.unset_acl(&object, uid);
+        }
+    }
+
+    fn set_acl(&mut self, object: &ObjectName, uid: Uid, privileges: Privileges) {
+        if let Some(acl) = self.acls.get_mut(object) {
+            acl.insert(uid, privileges);
+            return;
+        }
+        let mut acl = Map::default();
+        acl.insert(uid, privileges);
+        self.acls.insert(object.clone(), acl);
     }
 
     fn unset_acl(&mut self, object: &ObjectName, uid: Uid) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_ledger::{ObjectName, Privileges, State, Uid, User};
+use palisade_ledger::{Map, ObjectName, Privileges, State, Uid, User};
 
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::decide::{ON_DATA, opens};
@@ -146,7 +146,7 @@ impl Scope {
             }
             names.insert(name);
             for (uid, privileges) in before.into_iter().chain(after).flatten() {
-                let other = |acl: Option<&BTreeMap<Uid, Privileges>>| {
+                let other = |acl: Option<&Map<Uid, Privileges>>| {
                     acl.and_then(|acl| acl.get(uid)).copied() == Some(*privileges)
                 };
                 if !(other(before) && other(after)) {
@@ -564,7 +564,7 @@ impl<'a> Compiler<'a> {
         let ruled: BTreeSet<Uid> = names
             .iter()
             .filter_map(|name| self.state.acls().get(name))
-            .flat_map(BTreeMap::keys)
+            .flat_map(Map::keys)
             .copied()
             .collect();
         if !full && ruled.is_empty() {
@@ -655,14 +655,14 @@ fn whole_subgroups(group: &str, split: &BTreeSet<u32>) -> Vec<String> {
 fn within<'a>(
     state: &'a State,
     schema: &'a str,
-) -> impl Iterator<Item = (&'a ObjectName, &'a BTreeMap<Uid, Privileges>)> {
+) -> impl Iterator<Item = (&'a ObjectName, &'a Map<Uid, Privileges>)> {
     let first = ObjectName::Relation {
         schema: schema.to_owned(),
         name: String::new(),
     };
     state
         .acls()
-        .range(first..)
+        .from(&first)
         .take_while(move |(object, _)| object.schema_name() == schema)
 }
 

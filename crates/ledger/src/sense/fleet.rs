@@ -63,7 +63,7 @@ pub(super) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
             news(!same, "this is the cluster secret already")
         }
         Change::StoreSet { store } => check_store(store),
-        Change::CertificateIssued { certificate } => issued(state, certificate),
+        Change::CertificateIssued { certificate } => issued(state, certificate, entry.time),
         Change::AlertAdd { alert } => new_alert(state, alert),
         Change::AlertRemove { name } => match state.alert(name) {
             Some(_) => Ok(()),
@@ -114,10 +114,7 @@ fn new_node(state: &State, node: &NewNode) -> Result<(), Refusal> {
 /// A node's key is nobody else's.
 fn new_key(state: &State, key: &PublicKey) -> Result<(), Refusal> {
     no_node(state, *key)?;
-    let users = state
-        .users()
-        .any(|user| user.public_key.as_ref() == Some(key));
-    if users || key == state.cluster_key() {
+    if state.users_by_key(key).next().is_some() || key == state.cluster_key() {
         return Err(Refusal::KeyTaken(*key));
     }
     Ok(())
@@ -225,11 +222,17 @@ fn new_token(state: &State, token: &NewToken, time: Millis) -> Result<(), Refusa
         });
     }
     comment("a token's note", &token.note)?;
-    bound(
-        "the list of tokens",
-        state.tokens().len() + 1,
-        limits::MAX_TOKENS,
-    )
+    if state.fleet.is_full_of_tokens(time) {
+        return Err(full("the list of tokens", limits::MAX_TOKENS));
+    }
+    Ok(())
+}
+
+fn full(what: &'static str, most: usize) -> Refusal {
+    Refusal::Bounds {
+        what,
+        bounds: format!("at most {most} that have not expired"),
+    }
 }
 
 fn check_store(store: &StoreConfig) -> Result<(), Refusal> {
@@ -253,7 +256,7 @@ fn check_store(store: &StoreConfig) -> Result<(), Refusal> {
     distinct("the list of endpoints", urls)
 }
 
-fn issued(state: &State, certificate: &Issued) -> Result<(), Refusal> {
+fn issued(state: &State, certificate: &Issued, time: Millis) -> Result<(), Refusal> {
     check_serial(&certificate.serial)?;
     let serial = &certificate.serial;
     if state.issued_by_serial(serial).is_some() || state.is_revoked(serial) {
@@ -279,8 +282,10 @@ fn issued(state: &State, certificate: &Issued) -> Result<(), Refusal> {
             bounds: "a year up to 9999".to_owned(),
         });
     }
-    let count = state.issued().len() + 1;
-    bound("the inventory of certificates", count, limits::MAX_ISSUED)
+    if state.fleet.is_full_of_certificates(time) {
+        return Err(full("the inventory of certificates", limits::MAX_ISSUED));
+    }
+    Ok(())
 }
 
 fn new_alert(state: &State, alert: &NewAlert) -> Result<(), Refusal> {
