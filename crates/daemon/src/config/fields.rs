@@ -301,6 +301,13 @@ pub const FIELDS: &[Field] = &[
         help: "Days before a certificate's end from which on an alert is sent.",
     },
     Field {
+        path: "alerts.ca_file",
+        kind: Kind::Optional {
+            example: "/etc/palisade/alerts-ca.crt",
+        },
+        help: "Certificate authorities of webhooks and mail servers, in PEM, beside the system's.",
+    },
+    Field {
         path: "postgres.mode",
         kind: Kind::Choice(&["managed", "attached"]),
         help: "managed: the daemon makes, starts and stops PostgreSQL. attached: an existing server is only configured.",

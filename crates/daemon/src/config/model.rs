@@ -280,6 +280,8 @@ pub struct Alerts {
     pub refused_logins_per_minute: u32,
     /// Days before the end of a certificate from which on it is worth an alert.
     pub certificate_days: u32,
+    /// Authorities of webhooks and mail servers, in PEM, beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Alerts {
@@ -288,6 +290,7 @@ impl Default for Alerts {
             commands: BTreeMap::new(),
             refused_logins_per_minute: 60,
             certificate_days: 14,
+            ca_file: None,
         }
     }
 }
