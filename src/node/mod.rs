@@ -132,12 +132,13 @@ async fn serve(
             commands,
             applied: follow_applied,
             reload: reload.clone(),
+            node: None,
         },
     );
     let socket = config.control_socket();
     let listener = control::bind(&socket)?;
     tasks.spawn(async move {
-        if let Err(error) = control.serve(listener).await {
+        if let Err(error) = control.serve(listener, Arc::new(String::new)).await {
             tracing::error!(%error, "the control socket failed");
         }
     });

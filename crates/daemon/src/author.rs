@@ -1,10 +1,13 @@
-//! Entries that the daemon makes under the cluster key's name, when it holds that key.
+//! Entries that the daemon makes: under the cluster key's name, when it holds that key, and under the
+//! node's own.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use palisade_keys::SecretKey;
-use palisade_ledger::{Author, Change, DecodeError, Entry, Hash, Head, Refusal, sign};
+use palisade_ledger::{Author, Change, DecodeError, Entry, Hash, Head, NodeId, Refusal, sign};
 
+use crate::identity::NodeKeys;
 use crate::ledger::{AppendError, Ledger};
 use crate::system;
 
@@ -59,22 +62,65 @@ impl ClusterAuthor {
 
     /// Appends a change in the cluster's name.
     pub async fn append(&self, ledger: &Ledger, change: Change) -> Result<Head, AuthorError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let state = ledger.now();
-            let entry = Entry {
-                seq: state.head().seq.saturating_add(1),
-                prev: state.head().hash,
-                time: system::millis().max(state.time()),
-                author: Author::Cluster,
-                change: change.clone(),
-            };
-            match ledger.append(sign(&entry, &self.key)?).await {
-                Err(AppendError::Refused(Refusal::NotNext { .. } | Refusal::OtherChain { .. }))
-                    if tries < TRIES => {}
-                result => return Ok(result?),
-            }
+        append_as(ledger, Author::Cluster, &self.key, change).await
+    }
+}
+
+/// The node's own key at work.
+#[derive(Clone)]
+pub struct NodeAuthor {
+    id: NodeId,
+    keys: Arc<ArcSwap<NodeKeys>>,
+}
+
+impl NodeAuthor {
+    /// The node `id` with its keys, which may become others.
+    #[must_use]
+    pub fn new(id: NodeId, keys: Arc<ArcSwap<NodeKeys>>) -> Self {
+        Self { id, keys }
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Its keys now.
+    #[must_use]
+    pub fn keys(&self) -> Arc<NodeKeys> {
+        self.keys.load_full()
+    }
+
+    /// Appends a change in the node's name.
+    pub async fn append(&self, ledger: &Ledger, change: Change) -> Result<Head, AuthorError> {
+        let keys = self.keys();
+        append_as(ledger, Author::Node(self.id), &keys.node, change).await
+    }
+}
+
+/// Signs a change as `author`, whose key this is, and appends it; again, while others come first.
+pub async fn append_as(
+    ledger: &Ledger,
+    author: Author,
+    key: &SecretKey,
+    change: Change,
+) -> Result<Head, AuthorError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let state = ledger.now();
+        let entry = Entry {
+            seq: state.head().seq.saturating_add(1),
+            prev: state.head().hash,
+            time: system::millis().max(state.time()),
+            author,
+            change: change.clone(),
+        };
+        match ledger.append(sign(&entry, key)?).await {
+            Err(AppendError::Refused(Refusal::NotNext { .. } | Refusal::OtherChain { .. }))
+                if tries < TRIES => {}
+            result => return Ok(result?),
         }
     }
 }

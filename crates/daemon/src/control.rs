@@ -14,9 +14,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use palisade_keys::sha256;
-use palisade_ledger::{Head, Privileges, Refusal, Uid, limits::MAX_ENTRY_BYTES};
+use palisade_ledger::{Head, NodeId, Privileges, Refusal, Uid, limits::MAX_ENTRY_BYTES};
 use palisade_link::api::{
-    Challenge, Command, Done, Failure, HeadReply, PAGE, SignedCommand, Status,
+    Challenge, Command, Done, Failure, HeadReply, PAGE, SignedCommand, Status, path,
 };
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
@@ -46,6 +46,9 @@ pub struct Permitted {
     pub done: oneshot::Sender<Result<Done, String>>,
 }
 
+/// Gives the metrics, as `OpenMetrics` text.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Where commands and questions of the control socket go.
 #[derive(Clone)]
 pub struct Control {
@@ -55,6 +58,7 @@ pub struct Control {
     allowed: Allowed,
     applied: watch::Receiver<u64>,
     reload: Arc<Notify>,
+    node: Option<NodeId>,
     challenges: Arc<Mutex<VecDeque<(String, OffsetDateTime)>>>,
 }
 
@@ -66,6 +70,8 @@ pub struct Wires {
     pub applied: watch::Receiver<u64>,
     /// Told when files are to be read again.
     pub reload: Arc<Notify>,
+    /// This node's id; none while the ledger names none.
+    pub node: Option<NodeId>,
 }
 
 /// Which commands the configuration lets through.
@@ -100,6 +106,7 @@ impl Control {
             allowed,
             applied: wires.applied,
             reload: wires.reload,
+            node: wires.node,
             challenges: Arc::default(),
         }
     }
@@ -113,9 +120,20 @@ impl Control {
     }
 
     /// This node's id, as challenges name it; 0 while the ledger names none.
-    #[expect(clippy::unused_self, reason = "the ledger will name the node")]
     fn node(&self) -> u32 {
-        0
+        self.node.map_or(0, NodeId::get)
+    }
+
+    /// The ledger behind it.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Appends a signed entry, and waits a bounded time for PostgreSQL.
+    pub(crate) async fn append(&self, entry: Vec<u8>) -> Result<Json<HeadReply>, Refused> {
+        let head = self.ledger.append(entry).await?;
+        self.settle(head.seq).await;
+        Ok(self.reply(&head))
     }
 
     fn reply(&self, head: &Head) -> Json<HeadReply> {
@@ -126,22 +144,32 @@ impl Control {
         })
     }
 
-    /// The routes.
-    fn router(self) -> Router {
+    /// The routes that the HTTPS listener has, too; who may use them is decided there.
+    pub(crate) fn shared_routes(&self) -> Router {
         Router::new()
-            .route("/v1/head", get(head))
-            .route("/v1/entries", get(entries).post(append))
-            .route("/v1/status", get(status))
-            .route("/v1/challenge", get(challenge))
-            .route("/v1/commands", post(command))
-            .route("/v1/reload", post(reload))
+            .route(path::HEAD, get(head))
+            .route(path::ENTRIES, get(entries))
+            .route(path::STATUS, get(status))
+            .route(path::CHALLENGE, get(challenge))
+            .route(path::COMMANDS, post(command))
             .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
-            .with_state(self)
+            .with_state(self.clone())
+    }
+
+    /// The routes of the socket.
+    fn router(self, metrics: Metrics) -> Router {
+        Router::new()
+            .route(path::ENTRIES, post(append))
+            .route(path::RELOAD, post(reload))
+            .route(path::METRICS, get(move || async move { metrics() }))
+            .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
+            .with_state(self.clone())
+            .merge(self.shared_routes())
     }
 
     /// Serves the socket that `bind` opened, until the task is dropped.
-    pub async fn serve(self, listener: UnixListener) -> std::io::Result<()> {
-        axum::serve(listener, self.router()).await
+    pub async fn serve(self, listener: UnixListener, metrics: Metrics) -> std::io::Result<()> {
+        axum::serve(listener, self.router(metrics)).await
     }
 
     fn new_challenge(&self) -> Result<String, Failure> {
@@ -252,7 +280,14 @@ fn failure(error: impl Into<String>) -> Failure {
     }
 }
 
-struct Refused(StatusCode, Failure);
+/// Why a request was not done, with its status.
+pub(crate) struct Refused(StatusCode, Failure);
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self(status, failure(error))
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -303,9 +338,7 @@ async fn entries(
 }
 
 async fn append(Shared(control): Shared<Control>, body: Bytes) -> Result<Json<HeadReply>, Refused> {
-    let head = control.ledger.append(body.to_vec()).await?;
-    control.settle(head.seq).await;
-    Ok(control.reply(&head))
+    control.append(body.to_vec()).await
 }
 
 async fn status(Shared(control): Shared<Control>) -> Json<Status> {

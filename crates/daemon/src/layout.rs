@@ -5,8 +5,15 @@
 //!     cluster_public.key    what clients need
 //!     root.crt              the same, as X.509, for psql
 //!     server.crt
+//!     root.crl, crl.pem     what holds no more, for PostgreSQL; issuing.crl for etcd
 //!     control.sock          0600
 //!     private/              0700: ledger, keys
+//!       node.key, seal.key  who this node is, and what it can open
+//!       *.next              the same, while it changes them
+//!       cluster.secret      where `init` made one
+//!       join.secret         only while the node waits to be added
+//!       etcd/               keys and certificates for etcd
+//!     etcd/                 managed etcd's data
 //!     postgres/             PostgreSQL's data
 //!     run/                  PostgreSQL's private socket
 //! ```
@@ -94,12 +101,82 @@ impl Layout {
         self.private().join("server.key")
     }
 
-    pub(crate) fn issuing_certificate(&self) -> PathBuf {
-        self.private().join("issuing.crt")
+    /// The node's key.
+    #[must_use]
+    pub fn node_key(&self) -> PathBuf {
+        self.private().join("node.key")
     }
 
-    pub(crate) fn issuing_key(&self) -> PathBuf {
-        self.private().join("issuing.key")
+    /// The key that opens what is sealed to the node.
+    #[must_use]
+    pub fn seal_key(&self) -> PathBuf {
+        self.private().join("seal.key")
+    }
+
+    /// The cluster secret, where `palisade init` made it.
+    #[must_use]
+    pub fn cluster_secret(&self) -> PathBuf {
+        self.private().join("cluster.secret")
+    }
+
+    /// The cluster secret of a node that waits to be added.
+    #[must_use]
+    pub fn join_secret(&self) -> PathBuf {
+        self.private().join("join.secret")
+    }
+
+    /// Whether a node lives here that waits to be added to a cluster.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.is_initialized() && self.join_secret().exists()
+    }
+
+    /// Managed etcd's data.
+    #[must_use]
+    pub fn etcd_data(&self) -> PathBuf {
+        self.root.join("etcd")
+    }
+
+    /// Keys and certificates for etcd.
+    #[must_use]
+    pub fn etcd_keys(&self) -> PathBuf {
+        self.private().join("etcd")
+    }
+
+    /// The server's certificate chain that was accepted last: what PostgreSQL shows.
+    #[must_use]
+    pub fn serving_certificate(&self) -> PathBuf {
+        self.private().join("serving.crt")
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn serving_key(&self) -> PathBuf {
+        self.private().join("serving.key")
+    }
+
+    /// The root's revocation list.
+    #[must_use]
+    pub fn root_list(&self) -> PathBuf {
+        self.root.join("root.crl")
+    }
+
+    /// The revocation lists of the root and of every issuing CA, for PostgreSQL's `ssl_crl_file`.
+    #[must_use]
+    pub fn lists(&self) -> PathBuf {
+        self.root.join("crl.pem")
+    }
+
+    /// One list with every revoked serial number, for etcd's `--client-crl-file`.
+    #[must_use]
+    pub fn store_list(&self) -> PathBuf {
+        self.root.join("issuing.crl")
+    }
+
+    /// What `palisade ca rescue` left for the next start.
+    #[must_use]
+    pub fn rescue(&self) -> PathBuf {
+        self.private().join("rescue.entries")
     }
 
     pub(crate) fn mock_secret(&self) -> PathBuf {

@@ -9,13 +9,17 @@
 //!
 //! The gateway and the agent are other crates, which this one does not know.
 
+pub mod api;
 pub mod author;
 pub mod config;
 pub mod control;
 pub mod files;
+pub mod identity;
 pub mod import;
+pub mod join;
 pub mod layout;
 pub mod ledger;
+pub mod members;
 pub mod pki;
 pub mod store;
 pub mod system;

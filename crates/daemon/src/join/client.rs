@@ -1,0 +1,393 @@
+//! The joiner's side.
+//!
+//! ```text
+//!   keys --> TLS: a member of the cluster that the token names, or a stranger
+//!        --> proof over this session --> the whole ledger --> verified from its genesis
+//!        --> the node's own entry, for the id that comes next --> appended --> stored here
+//! ```
+//!
+//! Cut short anywhere, it can be done again: a node whose key is in the ledger already only fetches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_keys::{PassphraseError, PublicKey, SecretKey};
+use palisade_ledger::{
+    Author, Change, DecodeError, Entry, NewNode, NodeAddress, NodeId, Proof, Refusal, SplitError,
+    Stale, State, StoreConfig, TokenId, Verified, is_loopback, join_message, session_message, sign,
+    split, verify, verify_genesis,
+};
+use palisade_link::api::{JoinKind, JoinProof, PAGE};
+use palisade_link::client::{Client, ClientError};
+use palisade_link::https::{Connection, OpenError};
+use palisade_link::node::NodeIdentity;
+use palisade_link::peer::Expect;
+
+use crate::files::{self, FileError};
+use crate::identity::{IdentityError, NodeKeys, Place};
+use crate::layout::Layout;
+use crate::store::{Store, StoreError};
+use crate::system;
+
+/// For a handshake; and, by far, for an answer.
+const WITHIN: Duration = Duration::from_secs(10);
+/// For a page of the ledger, and for an append that waits for PostgreSQL there.
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+/// How often the entry is signed anew because another came first.
+const TRIES: usize = 16;
+
+/// By what a node joins.
+pub enum Way {
+    /// A token: its id, and the key that its secret is the seed of.
+    Token(TokenId, SecretKey),
+    /// The cluster's secret, as text.
+    Secret(palisade_keys::Zeroizing<String>),
+    /// The cluster's private key.
+    ClusterKey(SecretKey),
+}
+
+/// Why a node did not join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// A file of the node.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No address was given.
+    #[error("no address of a member was given")]
+    NoAddress,
+    /// No member was reached.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The member refused, or what it said can't be read.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The member said nothing of its cluster.
+    #[error("{0} is a member of no cluster")]
+    NoCluster(NodeAddress),
+    /// The cluster's secret.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The ledger that was shown is not that of a cluster that knows the secret.
+    #[error("{0} belongs to a cluster that does not know this secret")]
+    OtherSecret(NodeAddress),
+    /// The ledger that was shown is no sequence of entries.
+    #[error("what the member shows is no ledger: {0}")]
+    Split(#[from] SplitError),
+    /// It does not verify.
+    #[error("the ledger that the member shows does not verify: {0}")]
+    Refused(#[from] Refusal),
+    /// Verified entries did not fit together; they always do.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// It is empty.
+    #[error("the ledger that the member shows is empty")]
+    Empty,
+    /// The entry can't be written.
+    #[error(transparent)]
+    Encode(#[from] DecodeError),
+    /// Others came first, each time.
+    #[error("other changes came in between, {TRIES} times; try again")]
+    Busy,
+    /// One node keeps the ledger.
+    #[error("this cluster keeps its ledger on one node, so no other can join")]
+    Embedded,
+    /// The node is one already.
+    #[error("{} holds a node of a cluster already", .0.display())]
+    Occupied(std::path::PathBuf),
+    /// Another thread failed.
+    #[error("the work was cut short: {0}")]
+    Task(String),
+}
+
+/// A node that joined.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// Its id.
+    pub id: NodeId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Whether a human must approve it first.
+    pub pending: bool,
+}
+
+/// A chain as far as it was read.
+struct Chain {
+    cluster: PublicKey,
+    state: Option<State>,
+    entries: Vec<Verified>,
+}
+
+impl Chain {
+    fn new(cluster: PublicKey) -> Self {
+        Self {
+            cluster,
+            state: None,
+            entries: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), JoinError> {
+        let verified = match &mut self.state {
+            None => {
+                let (state, verified) = verify_genesis(bytes, &self.cluster)?;
+                self.state = Some(state);
+                verified
+            }
+            Some(state) => {
+                let verified = verify(state, bytes)?;
+                state.apply(&verified)?;
+                verified
+            }
+        };
+        self.entries.push(verified);
+        Ok(())
+    }
+
+    /// Reads what the member has and we don't.
+    async fn follow(&mut self, client: &Client) -> Result<&State, JoinError> {
+        loop {
+            let next = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+            let page = client.entries(next).await?;
+            let page = split(&page)?;
+            for entry in &page {
+                self.take(entry)?;
+            }
+            if page.len() < PAGE {
+                return self.state.as_ref().ok_or(JoinError::Empty);
+            }
+        }
+    }
+}
+
+/// Has the node in `layout` join the cluster, by the first of `addresses` that answers. `cluster` is
+/// the cluster's public key, where it is known beforehand; a token and the private key know it.
+pub async fn join(
+    layout: &Layout,
+    place: &Place,
+    cluster: Option<PublicKey>,
+    way: Way,
+    addresses: &[NodeAddress],
+) -> Result<Joined, JoinError> {
+    if layout.is_initialized() {
+        return Err(JoinError::Occupied(layout.root().to_owned()));
+    }
+    layout.create()?;
+    let keys = NodeKeys::load_or_create(layout)?;
+    let identity = keys.certificate()?;
+    let mut failed = JoinError::NoAddress;
+    let way = Arc::new(way);
+    for address in addresses {
+        let (client, cluster) = match reach(address, cluster, &identity).await {
+            Ok(reached) => reached,
+            Err(error) => {
+                failed = error;
+                continue;
+            }
+        };
+        let secret = secret_of(way.clone(), cluster).await?;
+        let client = prove(&client, &cluster, &identity, &way, &secret)?;
+        let mut chain = Chain::new(cluster);
+        let joiner = Joiner {
+            keys: &keys,
+            place,
+            way: &way,
+            secret: &secret,
+        };
+        let id = joiner.join_chain(&client, &mut chain, address).await?;
+        return settle(layout, chain, id);
+    }
+    Err(failed)
+}
+
+/// Opens a session with a member: of the cluster that is known, or of whichever it says.
+async fn reach(
+    address: &NodeAddress,
+    cluster: Option<PublicKey>,
+    identity: &NodeIdentity,
+) -> Result<(Client, PublicKey), JoinError> {
+    let expect = match cluster {
+        Some(key) => Expect::Cluster(key, address.host().to_owned()),
+        None => Expect::Stranger,
+    };
+    let text = address.to_string();
+    let connection = Connection::open(&text, &expect, Some(identity.leaf()), WITHIN).await?;
+    let client = Client::https(connection.answer_within(ANSWER_WITHIN));
+    if let Some(key) = cluster {
+        return Ok((client, key));
+    }
+    // Hearsay; the ledger that it shows must verify by it, and know the secret.
+    let said = client.identity().await?.cluster;
+    let key = said.and_then(|key| key.parse().ok());
+    let key = key.ok_or_else(|| JoinError::NoCluster(address.clone()))?;
+    Ok((client, key))
+}
+
+/// The key that proves. Deriving it from a passphrase takes a good part of a second.
+async fn secret_of(way: Arc<Way>, cluster: PublicKey) -> Result<SecretKey, JoinError> {
+    let derived = tokio::task::spawn_blocking(move || match &*way {
+        Way::Token(_, key) | Way::ClusterKey(key) => Ok(SecretKey::from_text(&key.expose_text())?),
+        Way::Secret(text) => SecretKey::from_passphrase(text, cluster.as_bytes()),
+    });
+    let derived = derived.await;
+    Ok(derived.map_err(|error| JoinError::Task(error.to_string()))??)
+}
+
+fn prove(
+    client: &Client,
+    cluster: &PublicKey,
+    identity: &NodeIdentity,
+    way: &Way,
+    secret: &SecretKey,
+) -> Result<Client, JoinError> {
+    let connection = client.connection().ok_or(JoinError::NoAddress)?;
+    let message = session_message(cluster, connection.exporter(), &identity.key());
+    let kind = match way {
+        Way::Token(id, _) => JoinKind::Token(id.to_string()),
+        Way::Secret(_) => JoinKind::Secret,
+        Way::ClusterKey(_) => JoinKind::ClusterKey,
+    };
+    Ok(client
+        .clone()
+        .with_proof(&JoinProof::new(&kind, &message, secret)))
+}
+
+struct Joiner<'a> {
+    keys: &'a NodeKeys,
+    place: &'a Place,
+    way: &'a Way,
+    secret: &'a SecretKey,
+}
+
+impl Joiner<'_> {
+    /// Reads the ledger, and appends the node's entry to it unless it is there.
+    async fn join_chain(
+        &self,
+        client: &Client,
+        chain: &mut Chain,
+        address: &NodeAddress,
+    ) -> Result<NodeId, JoinError> {
+        for _ in 0..TRIES {
+            let state = chain.follow(client).await?;
+            if let Way::Secret(_) = self.way
+                && state.join_secret() != Some(&self.secret.public())
+            {
+                return Err(JoinError::OtherSecret(address.clone()));
+            }
+            if let Some(node) = state.node_by_key(&self.keys.public()) {
+                return Ok(node.id);
+            }
+            if *state.store() == StoreConfig::Embedded {
+                return Err(JoinError::Embedded);
+            }
+            let node = self.node(state);
+            let id = node.id;
+            let bytes = self.entry(state, node)?;
+            // What does not verify here is told without asking.
+            drop(verify(state, &bytes)?);
+            match client.append(bytes.clone()).await {
+                Ok(_) => {
+                    chain.take(&bytes)?;
+                    return Ok(id);
+                }
+                Err(ClientError::Refused(failure)) if failure.stale => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(JoinError::Busy)
+    }
+
+    /// The node, without the names that another node has: two on one machine share its name.
+    fn node(&self, state: &State) -> NewNode {
+        let mut node = self.keys.new_node(state.next_node_id(), self.place);
+        node.hosts
+            .retain(|host| is_loopback(host) || !state.nodes().any(|other| other.serves_as(host)));
+        node
+    }
+
+    fn entry(&self, state: &State, node: NewNode) -> Result<Vec<u8>, DecodeError> {
+        let proof = match self.way {
+            Way::Token(id, _) => Some(Proof::Token(*id)),
+            Way::Secret(_) => Some(Proof::Secret),
+            Way::ClusterKey(_) => None,
+        };
+        let id = node.id;
+        let (author, change, key) = match proof {
+            None => (Author::Cluster, Change::NodeAdd { node }, self.secret),
+            Some(proof) => {
+                let message = join_message(state.cluster_key(), &node);
+                let change = Change::NodeJoin {
+                    signature: *self.secret.sign(&message).as_bytes(),
+                    node,
+                    proof,
+                };
+                (Author::Node(id), change, &self.keys.node)
+            }
+        };
+        let entry = Entry {
+            seq: state.head().seq.saturating_add(1),
+            prev: state.head().hash,
+            time: system::millis().max(state.time()),
+            author,
+            change,
+        };
+        sign(&entry, key)
+    }
+}
+
+/// Writes down what makes the directory a node's.
+fn settle(layout: &Layout, chain: Chain, id: NodeId) -> Result<Joined, JoinError> {
+    let state = chain.state.ok_or(JoinError::Empty)?;
+    store(layout, &chain.cluster, &chain.entries)?;
+    Ok(Joined {
+        id,
+        cluster: state.cluster().to_owned(),
+        pending: state.node(id).is_none_or(|node| node.pending),
+    })
+}
+
+/// The ledger first: only with the public key beside it is the directory a node's.
+pub(super) fn store(
+    layout: &Layout,
+    cluster: &PublicKey,
+    entries: &[Verified],
+) -> Result<(), JoinError> {
+    let store = Store::open(&layout.private())?;
+    let stored = store.last()?.map_or(0, |last| last.seq.saturating_add(1));
+    let stored = usize::try_from(stored).unwrap_or(usize::MAX);
+    store.append(entries.get(stored..).unwrap_or_default())?;
+    let public = format!("{cluster}\n");
+    files::write_public(&layout.cluster_public_key(), public.as_bytes())?;
+    Ok(())
+}
+
+/// Fetches what the other members have of the ledger and this node lacks, from whichever answers:
+/// for a node that waits for approval, and so has no other way to the ledger. Gives the entries.
+pub async fn catch_up(state: &State, identity: &NodeIdentity) -> Result<Vec<Vec<u8>>, JoinError> {
+    let mut failed = JoinError::NoAddress;
+    for node in state.members().filter(|node| node.key != identity.key()) {
+        match entries_from(node, state.head().seq, identity).await {
+            Ok(entries) => return Ok(entries),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn entries_from(
+    node: &palisade_ledger::Node,
+    head: u64,
+    identity: &NodeIdentity,
+) -> Result<Vec<Vec<u8>>, JoinError> {
+    let address = node.address.to_string();
+    let expect = Expect::Node(node.key);
+    let connection = Connection::open(&address, &expect, Some(identity.leaf()), WITHIN).await?;
+    let client = Client::https(connection.answer_within(ANSWER_WITHIN));
+    let page = client.entries(head.saturating_add(1)).await?;
+    Ok(split(&page)?.into_iter().map(<[u8]>::to_vec).collect())
+}
