@@ -36,6 +36,6 @@ pub use picture::{AclKey, Grant, Picture, Rights, Role, UserRow};
 pub use plan::{Object, Plan, Step, plan};
 pub use sql::{quote_identifier, quote_literal};
 pub use store::{
-    AccessStep, Permission, PermissionKind, RemoveReason, STORE_HOST, STORE_ROLE, STORE_ROOT,
-    StoreAccess, StoreMember, StoreNode, StoreStep, access_plan, store_plan, store_user, voters,
+    AccessStep, KeyRange, RemoveReason, STORE_HOST, STORE_ROLE, STORE_ROOT, StoreAccess,
+    StoreMember, StoreNode, StoreStep, access_plan, store_plan, store_user, voters,
 };

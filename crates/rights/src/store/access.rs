@@ -6,30 +6,17 @@ use palisade_ledger::NodeId;
 
 use super::{STORE_ROLE, STORE_ROOT, store_user};
 
-/// What a role may do with a range of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PermissionKind {
-    /// Read.
-    Read,
-    /// Write.
-    Write,
-    /// Both.
-    ReadWrite,
-}
-
-/// A right on a range of keys.
+/// Keys that a role may read and write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Permission {
-    /// What may be done.
-    pub kind: PermissionKind,
+pub struct KeyRange {
     /// The first key.
     pub key: Vec<u8>,
     /// The key after the last; empty for one key.
     pub range_end: Vec<u8>,
 }
 
-impl Permission {
-    /// Reading and writing all that begins with `prefix`.
+impl KeyRange {
+    /// All that begins with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &str) -> Self {
         let mut end = prefix.as_bytes().to_vec();
@@ -38,7 +25,6 @@ impl Permission {
             *last = last.saturating_add(1);
         }
         Self {
-            kind: PermissionKind::ReadWrite,
             key: prefix.as_bytes().to_vec(),
             range_end: end,
         }
@@ -53,7 +39,7 @@ pub struct StoreAccess {
     /// Each user's roles.
     pub users: BTreeMap<String, BTreeSet<String>>,
     /// Each role's rights. etcd's own role `root` has all and lists none.
-    pub roles: BTreeMap<String, BTreeSet<Permission>>,
+    pub roles: BTreeMap<String, BTreeSet<KeyRange>>,
 }
 
 /// A change of users, roles or rights.
@@ -66,9 +52,9 @@ pub enum AccessStep {
     /// Make a role.
     AddRole(String),
     /// Give a role a right.
-    Grant(String, Permission),
+    Grant(String, KeyRange),
     /// Take a right from a role.
-    Revoke(String, Permission),
+    Revoke(String, KeyRange),
     /// Make a user without a password: it is proved by a certificate alone.
     AddUser(String),
     /// Give a user a role.
@@ -111,7 +97,7 @@ pub fn access_plan(nodes: &[NodeId], prefix: &str, found: &StoreAccess) -> Vec<A
             }
         }
     }
-    let right = Permission::prefix(prefix);
+    let right = KeyRange::prefix(prefix);
     for (role, rights) in &found.roles {
         match role.as_str() {
             STORE_ROOT => {}
@@ -173,10 +159,7 @@ mod tests {
                 assert!(access.roles.insert(role, BTreeSet::new()).is_none());
             }
             AccessStep::Grant(role, right) => {
-                let rights = access.roles.get_mut(&role).unwrap();
-                // etcd replaces a right on the same range.
-                rights.retain(|old| (&old.key, &old.range_end) != (&right.key, &right.range_end));
-                rights.insert(right);
+                assert!(access.roles.get_mut(&role).unwrap().insert(right));
             }
             AccessStep::Revoke(role, right) => {
                 assert!(access.roles.get_mut(&role).unwrap().remove(&right));
@@ -230,18 +213,8 @@ mod tests {
         let name = || prop::sample::select(vec!["root", "node-1", "node-2", "mallory"]);
         let role = || prop::sample::select(vec!["root", STORE_ROLE, "other"]);
         let key = || prop::sample::select(vec!["/palisade/0a/", "/", "/palisade/0b/"]);
-        let kind = prop::sample::select(vec![PermissionKind::Read, PermissionKind::ReadWrite]);
-        let right = (kind, key()).prop_map(|(kind, key)| Permission {
-            kind,
-            ..Permission::prefix(key)
-        });
-        let rights = prop::collection::btree_map(key(), right, 0..3).prop_map(|rights| {
-            let mut seen = BTreeSet::new();
-            rights
-                .into_values()
-                .filter(|right| seen.insert(right.key.clone()))
-                .collect::<BTreeSet<_>>()
-        });
+        let right = key().prop_map(KeyRange::prefix);
+        let rights = prop::collection::btree_set(right, 0..3);
         let roles = prop::collection::btree_map(role().prop_map(str::to_owned), rights, 0..3);
         let users = prop::collection::btree_map(
             name().prop_map(str::to_owned),

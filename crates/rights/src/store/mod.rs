@@ -13,7 +13,7 @@ mod members;
 
 use palisade_ledger::NodeId;
 
-pub use access::{AccessStep, Permission, PermissionKind, StoreAccess, access_plan};
+pub use access::{AccessStep, KeyRange, StoreAccess, access_plan};
 pub use members::{RemoveReason, StoreMember, StoreNode, StoreStep, store_plan, voters};
 
 /// The DNS name that each certificate for the managed etcd has among its alternative names: of
