@@ -57,7 +57,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) body: Bytes,
-    pub(crate) header: Option<&'a str>,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
     pub(crate) limit: usize,
 }
 
@@ -68,8 +68,8 @@ impl Call<'_> {
             .uri(self.path)
             .header("host", host)
             .header("content-type", "application/json");
-        if let Some(proof) = self.header {
-            request = request.header(JOIN_HEADER, proof);
+        for (name, value) in self.headers {
+            request = request.header(*name, *value);
         }
         request
             .body(Full::new(self.body.clone()))
@@ -252,11 +252,12 @@ impl Client {
         body: Bytes,
         limit: usize,
     ) -> Result<Bytes, ClientError> {
+        let proof = self.proof.as_deref().map(|proof| (JOIN_HEADER, proof));
         let call = Call {
             method,
             path,
             body,
-            header: self.proof.as_deref(),
+            headers: proof.as_slice(),
             limit,
         };
         match &self.route {

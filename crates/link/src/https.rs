@@ -225,7 +225,24 @@ impl Connection {
             method,
             path,
             body,
-            header: None,
+            headers: &[],
+            limit: MAX_REPLY_BYTES,
+        })
+        .await
+    }
+
+    /// One request with headers and without a body, and its answer's body if it was done.
+    pub async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Bytes, ClientError> {
+        self.send(Call {
+            method,
+            path,
+            body: Bytes::new(),
+            headers,
             limit: MAX_REPLY_BYTES,
         })
         .await
