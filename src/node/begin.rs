@@ -127,7 +127,7 @@ async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    let certificate = pki.issuing().certificate().to_vec();
+    let certificate = pki.issuing()?.certificate().to_vec();
     let change = Change::IssuingCaAdd { certificate };
     author.append(&ledger, change).await?;
     tracing::info!(cluster, "began the ledger");

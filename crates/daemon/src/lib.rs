@@ -9,8 +9,10 @@
 //!
 //! The gateway and the agent are other crates, which this one does not know.
 
+pub mod alerts;
 pub mod api;
 pub mod author;
+pub mod ca;
 pub mod config;
 pub mod control;
 pub mod files;
@@ -20,6 +22,7 @@ pub mod join;
 pub mod layout;
 pub mod ledger;
 pub mod members;
+pub mod metrics;
 pub mod pki;
 pub mod store;
 pub mod system;

@@ -1,0 +1,204 @@
+//! The revocation lists as files: of the root and of each issuing CA, for PostgreSQL; one with every
+//! revoked serial number, for etcd.
+//!
+//! PostgreSQL (OpenSSL) refuses a client's certificate when the list of any CA above it is missing or
+//! has expired. So a CA that was removed from the ledger needs no word by the root: its list is left
+//! out, and all its certificates are refused.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+};
+use palisade_ledger::State;
+use palisade_link::x509::{Revoked, revocation_list_pem};
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
+use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::{Pki, PkiError};
+use crate::files;
+
+/// How long an issuing CA's list is good for: as long as its node may be down.
+const LIST_LIFE: Duration = Duration::days(14);
+/// When it is made anew, though nothing was revoked.
+const LIST_RENEW: Duration = Duration::days(2);
+/// Bytes of the largest set of lists that another node is believed to send.
+const MAX_LISTS: usize = 64 * 1024 * 1024;
+
+/// Why revocation lists are not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// Not PEM, not a list.
+    #[error("these are no revocation lists: {0}")]
+    Content(String),
+    /// Nobody who may sign it did.
+    #[error(
+        "a revocation list is signed neither by the cluster key nor by an issuing CA of the ledger"
+    )]
+    Signature,
+    /// The root's own is missing.
+    #[error("the root's revocation list is not among them")]
+    NoRoot,
+}
+
+impl Pki {
+    /// Makes the lists of the CAs here and writes the files, if what is written is no longer what the
+    /// ledger says or grows old. Says whether it wrote.
+    pub fn write_lists(&self, state: &State, now: OffsetDateTime) -> Result<bool, PkiError> {
+        let revoked: Vec<_> = state
+            .revocations()
+            .map(|(serial, revocation)| Revoked {
+                serial: serial.to_vec(),
+                at: moment(revocation.at.0),
+            })
+            .collect();
+        let root = files::read_text(&self.layout.root_list())?;
+        let own: Vec<_> = self
+            .all()
+            .filter(|ca| state.issuing_cas().any(|der| der == ca.certificate()))
+            .collect();
+        if own.is_empty() || !self.is_stale(&own, &revoked, now) {
+            return Ok(false);
+        }
+        let mut bundle = root;
+        let mut first = None;
+        for ca in &own {
+            let pem = revocation_list_pem(&ca.revocation_list(&revoked, now, now + LIST_LIFE)?);
+            bundle.push_str(&pem);
+            first.get_or_insert(pem);
+        }
+        files::write_public(
+            &self.layout.store_list(),
+            first.unwrap_or_default().as_bytes(),
+        )?;
+        files::write_public(&self.layout.lists(), bundle.as_bytes())?;
+        Ok(true)
+    }
+
+    fn is_stale(
+        &self,
+        own: &[std::sync::Arc<palisade_link::x509::IssuingCa>],
+        revoked: &[Revoked],
+        now: OffsetDateTime,
+    ) -> bool {
+        let Ok(text) = files::read_text(&self.layout.lists()) else {
+            return true;
+        };
+        let Ok(lists) = read(text.as_bytes()) else {
+            return true;
+        };
+        let fresh = own.iter().all(|ca| {
+            lists
+                .iter()
+                .any(|der| is_fresh(der, ca.certificate(), revoked, now).unwrap_or_default())
+        });
+        // The root's, one for each CA here, and nothing of a CA that is gone.
+        !fresh || lists.len() != own.len() + 1 || !self.layout.store_list().exists()
+    }
+
+    /// Takes in the lists that an issuer sent, after a check. Says whether they were news.
+    pub fn take_lists(&self, state: &State, pem: &[u8]) -> Result<bool, PkiError> {
+        let lists = check_lists(state, pem)?;
+        let root = lists.first().ok_or(ListError::NoRoot)?;
+        let text: String = lists.iter().map(|der| revocation_list_pem(der)).collect();
+        let old = files::read_text(&self.layout.lists()).unwrap_or_default();
+        if old == text {
+            return Ok(false);
+        }
+        if !self.layout.root_list().exists() {
+            files::write_public(
+                &self.layout.root_list(),
+                revocation_list_pem(root).as_bytes(),
+            )?;
+        }
+        if let Some(own) = lists.get(1) {
+            files::write_public(
+                &self.layout.store_list(),
+                revocation_list_pem(own).as_bytes(),
+            )?;
+        }
+        files::write_public(&self.layout.lists(), text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// The lists as they are written, in PEM: the root's first.
+    pub fn lists(&self) -> Result<String, PkiError> {
+        Ok(files::read_text(&self.layout.lists())?)
+    }
+}
+
+fn moment(millis: u64) -> OffsetDateTime {
+    let nanos = i128::from(millis) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Whether a list is this CA's, names what is revoked now, and is young.
+fn is_fresh(der: &[u8], ca: &[u8], revoked: &[Revoked], now: OffsetDateTime) -> Option<bool> {
+    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+    let (_, ca) = X509Certificate::from_der(ca).ok()?;
+    if list.issuer().as_raw() != ca.subject().as_raw() {
+        return Some(false);
+    }
+    let named: Vec<_> = list
+        .iter_revoked_certificates()
+        .map(x509_parser::prelude::RevokedCertificate::raw_serial)
+        .collect();
+    let age = now - list.last_update().to_datetime();
+    let same = named.len() == revoked.len()
+        && named
+            .iter()
+            .zip(revoked)
+            .all(|(named, revoked)| trim(named) == revoked.serial);
+    Some(same && age < LIST_RENEW && age > -LIST_RENEW)
+}
+
+fn trim(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    serial.get(zeros..).unwrap_or_default()
+}
+
+fn read(pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
+    if pem.len() > MAX_LISTS {
+        return Err(ListError::Content("they are too large".to_owned()));
+    }
+    CertificateRevocationListDer::pem_slice_iter(pem)
+        .map(|der| der.map(|der| der.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| ListError::Content(error.to_string()))
+}
+
+/// Reads lists (PEM) and checks that the cluster key signed the first, and an issuing CA of the
+/// ledger each other one.
+pub fn check_lists(state: &State, pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
+    let lists = read(pem)?;
+    let [root, rest @ ..] = lists.as_slice() else {
+        return Err(ListError::NoRoot);
+    };
+    if !is_signed(root, state.cluster_key().as_bytes(), &ED25519) {
+        return Err(ListError::NoRoot);
+    }
+    for list in rest {
+        let signed = state.issuing_cas().any(|ca| {
+            X509Certificate::from_der(ca).is_ok_and(|(_, ca)| {
+                let key = &ca.public_key().subject_public_key.data;
+                is_signed(list, key, &ECDSA_P256_SHA256_ASN1)
+            })
+        });
+        if !signed {
+            return Err(ListError::Signature);
+        }
+    }
+    Ok(lists)
+}
+
+fn is_signed(der: &[u8], key: &[u8], algorithm: &'static dyn VerificationAlgorithm) -> bool {
+    let Ok((rest, list)) = CertificateRevocationList::from_der(der) else {
+        return false;
+    };
+    let signature = &list.signature_value.data;
+    rest.is_empty()
+        && UnparsedPublicKey::new(algorithm, key)
+            .verify(list.tbs_cert_list.as_ref(), signature)
+            .is_ok()
+}
