@@ -1,4 +1,4 @@
-//! The reconciler for PostgreSQL: observe, plan, execute, and the server that Palisade manages.
+//! The reconcilers: observe, plan, execute; and the servers that Palisade manages.
 //!
 //! ```text
 //!   Config -> Agent::start -> initdb, postgres (a child, private socket) -> guards in the database
@@ -10,12 +10,15 @@
 //! It logs in over the private socket as the bootstrap superuser and never runs a user's code: it reads
 //! catalogues, and grants, revokes and hands over by statements that evaluate no expression.
 //!
+//! [`etcd`] does the same for the etcd that the cluster runs itself.
+//!
 //! `sql/` holds the guards: event triggers that ask, in the database, for each statement that defines
 //! something, whether the session's user has the flag for it.
 
 mod agent;
 mod config;
 mod error;
+pub mod etcd;
 mod execute;
 mod files;
 mod install;

@@ -1,5 +1,7 @@
 //! Who votes: one, three or five of the nodes, and the next step towards it.
 
+use std::fmt;
+
 use palisade_ledger::NodeId;
 
 use super::store_user;
@@ -39,6 +41,16 @@ pub enum RemoveReason {
     TooMany,
     /// It never came to vote, its node is down, and another could.
     Stuck,
+}
+
+impl fmt::Display for RemoveReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNode => "no node of the cluster has it",
+            Self::TooMany => "so many need not vote",
+            Self::Stuck => "its node is down, and another can vote",
+        })
+    }
 }
 
 /// A change of etcd's members.
@@ -116,15 +128,16 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The node whose member this is: by name, or by address while it has no name.
+    /// The node whose member this is: by its address, which `root` alone can write. A name is what the member says of
+    /// itself: it counts where no other member is at that node's address.
     fn node_of(&self, member: &StoreMember) -> Option<&StoreNode> {
-        self.nodes.iter().find(|node| {
-            if member.name.is_empty() {
-                member.peer_urls.contains(&node.peer_url)
-            } else {
-                member.name == store_user(node.id)
-            }
-        })
+        let at = |member: &StoreMember, node: &StoreNode| member.peer_urls.contains(&node.peer_url);
+        let by_name = |node: &&StoreNode| {
+            member.name == store_user(node.id) && !self.members.iter().any(|other| at(other, node))
+        };
+        let mut nodes = self.nodes.iter();
+        let found = nodes.find(|node| at(member, node));
+        found.or_else(|| self.nodes.iter().find(by_name))
     }
 
     fn voting(&self) -> impl Iterator<Item = &StoreMember> {

@@ -32,19 +32,19 @@ fn voting(numbers: &[u32]) -> Vec<StoreMember> {
     numbers.iter().map(|number| voter(*number)).collect()
 }
 
-fn add(number: u32) -> Option<StoreStep> {
-    Some(StoreStep::AddLearner {
+fn add(number: u32) -> StoreStep {
+    StoreStep::AddLearner {
         node: id(number),
         peer_url: url(number),
-    })
+    }
 }
 
-fn remove(number: u32, why: RemoveReason) -> Option<StoreStep> {
-    Some(StoreStep::Remove {
+fn remove(number: u32, why: RemoveReason) -> StoreStep {
+    StoreStep::Remove {
         member: u64::from(number),
         name: format!("node-{number}"),
         why,
-    })
+    }
 }
 
 #[test]
@@ -56,9 +56,9 @@ fn one_three_or_five_vote() {
 #[test]
 fn the_oldest_node_that_answers_learns_first() {
     let mut three = nodes(&[1, 2, 3, 4]);
-    assert_eq!(store_plan(&three, &voting(&[1])), add(2));
+    assert_eq!(store_plan(&three, &voting(&[1])), Some(add(2)));
     three[1].live = false;
-    assert_eq!(store_plan(&three, &voting(&[1])), add(3));
+    assert_eq!(store_plan(&three, &voting(&[1])), Some(add(3)));
 }
 
 /// Two voters stand less than one: growth begins when it can reach three.
@@ -69,7 +69,7 @@ fn it_does_not_stop_at_two() {
     three[2].live = false;
     assert_eq!(store_plan(&three, &voting(&[1])), None);
     three[2].live = true;
-    assert_eq!(store_plan(&three, &voting(&[1, 2])), add(3));
+    assert_eq!(store_plan(&three, &voting(&[1, 2])), Some(add(3)));
 }
 
 #[test]
@@ -93,7 +93,10 @@ fn a_learner_whose_node_went_down_makes_room() {
     members[1].healthy = false;
     let mut four = nodes(&[1, 2, 3, 4]);
     four[1].live = false;
-    assert_eq!(store_plan(&four, &members), remove(2, RemoveReason::Stuck));
+    assert_eq!(
+        store_plan(&four, &members),
+        Some(remove(2, RemoveReason::Stuck))
+    );
 }
 
 #[test]
@@ -109,8 +112,11 @@ fn a_voter_whose_node_is_down_stays() {
 fn a_removed_nodes_member_leaves_and_another_takes_its_place() {
     let four = nodes(&[1, 2, 4]);
     let members = voting(&[1, 2, 3]);
-    assert_eq!(store_plan(&four, &members), remove(3, RemoveReason::NoNode));
-    assert_eq!(store_plan(&four, &voting(&[1, 2])), add(4));
+    assert_eq!(
+        store_plan(&four, &members),
+        Some(remove(3, RemoveReason::NoNode))
+    );
+    assert_eq!(store_plan(&four, &voting(&[1, 2])), Some(add(4)));
 }
 
 /// The removed node's vote is still needed: it goes as soon as it is not.
@@ -124,12 +130,12 @@ fn a_removed_nodes_member_stays_while_the_quorum_hangs_on_it() {
     members[1].healthy = true;
     assert_eq!(
         store_plan(&three, &members),
-        remove(3, RemoveReason::NoNode)
+        Some(remove(3, RemoveReason::NoNode))
     );
-    assert_eq!(store_plan(&nodes(&[2]), &voting(&[1])), add(2));
+    assert_eq!(store_plan(&nodes(&[2]), &voting(&[1])), Some(add(2)));
     assert_eq!(
         store_plan(&nodes(&[2]), &voting(&[1, 2])),
-        remove(1, RemoveReason::NoNode)
+        Some(remove(1, RemoveReason::NoNode))
     );
 }
 
@@ -139,12 +145,12 @@ fn fewer_nodes_fewer_voters_and_what_is_down_goes_first() {
     let four = nodes(&[1, 2, 3, 4]);
     assert_eq!(
         store_plan(&four, &members),
-        remove(4, RemoveReason::TooMany)
+        Some(remove(4, RemoveReason::TooMany))
     );
     members[0].healthy = false;
     assert_eq!(
         store_plan(&four, &members),
-        remove(1, RemoveReason::TooMany)
+        Some(remove(1, RemoveReason::TooMany))
     );
 }
 
@@ -161,6 +167,17 @@ fn a_strangers_member_is_thrown_out() {
     });
     let step = store_plan(&nodes(&[1]), &members);
     assert!(matches!(step, Some(StoreStep::Remove { member: 99, .. })));
+}
+
+/// A member may say any name of itself; that makes it nobody else's.
+#[test]
+fn a_member_that_says_anothers_name_is_still_its_own_nodes() {
+    let mut members = voting(&[1, 2, 3]);
+    members[1].name = "node-1".to_owned();
+    assert_eq!(store_plan(&nodes(&[1, 2, 3]), &members), None);
+    let three = nodes(&[1, 3]);
+    let step = store_plan(&three, &members);
+    assert!(matches!(step, Some(StoreStep::Remove { member: 2, .. })));
 }
 
 #[test]
