@@ -17,7 +17,8 @@ use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicK
 use crate::api::{decode, encode};
 
 /// The purpose of secrets that alerts need: the password of a mail server, the key of a web hook.
-/// What they are about is the alert's name.
+/// What they are about is the alert's name, and where it is sent: with the name alone, whoever may add
+/// alerts could put the sealed bytes behind a target of his own, and a node would tell it the secret.
 pub const ALERT: &str = "palisade alert secret v1";
 
 /// The first byte of what is sealed: the suite above. Another suite gets another number.
@@ -94,6 +95,17 @@ impl SealSecret {
     }
 }
 
+/// Several things that a secret is about, as one that no others give: each with its length before it.
+#[must_use]
+pub fn about(parts: &[&[u8]]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        all.extend_from_slice(part);
+    }
+    all
+}
+
 fn suite() -> &'static dyn Hpke {
     DH_KEM_X25519_HKDF_SHA256_AES_256
 }
@@ -152,6 +164,17 @@ mod tests {
         ] {
             assert_eq!(open(key, purpose, about, &sealed), Err(SealError::Open));
         }
+    }
+
+    #[test]
+    fn parts_run_together_into_no_other_parts() {
+        let [one, other] = [about(&[b"ab", b"c"]), about(&[b"a", b"bc"])];
+        assert_ne!(one, other);
+        assert_ne!(about(&[b"ab", b""]), about(&[b"ab"]));
+        let node = SealSecret::generate().unwrap();
+        let sealed = seal(&node.public(), ALERT, &one, b"hunter2").unwrap();
+        assert!(open(&node, ALERT, &one, &sealed).is_ok());
+        assert_eq!(open(&node, ALERT, &other, &sealed), Err(SealError::Open));
     }
 
     #[test]

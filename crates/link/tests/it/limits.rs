@@ -85,6 +85,15 @@ async fn an_answer_without_bounds_is_cut_off() {
 }
 
 #[tokio::test]
+async fn an_answers_head_without_bounds_is_cut_off() {
+    let server = Server::node(&node(1)).await;
+    let connection = open(&server).await;
+    let error = get(&connection, "/head").await.unwrap_err();
+    assert!(matches!(error, ClientError::Broken(_)), "{error}");
+    ends(&connection).await;
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_waits_for_is_not_the_next_ones() {
     let server = Server::node(&node(1)).await;
     let connection = open(&server).await;

@@ -10,6 +10,7 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -168,7 +169,15 @@ async fn answer(
         }
         other => text(other.to_owned()),
     };
-    Ok(Response::new(body))
+    let mut response = Response::new(body);
+    if path == "/head" {
+        let value = HeaderValue::from_bytes(&[b'x'; 3000]).unwrap();
+        for n in 0..20 {
+            let name = HeaderName::try_from(format!("x-{n}")).unwrap();
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    Ok(response)
 }
 
 /// The cluster that joiners join, and the key of its secret.
