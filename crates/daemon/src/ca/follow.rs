@@ -93,8 +93,9 @@ impl CaService {
             {
                 return Ok(None);
             }
-            pace.not_before = Some(Instant::now() + TRY_AGAIN);
-            self.renew().await?
+            let renewed = self.renew().await;
+            pace.not_before = renewed.is_err().then(|| Instant::now() + TRY_AGAIN);
+            renewed?
         } else {
             return Ok(None);
         };

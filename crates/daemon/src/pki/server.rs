@@ -86,7 +86,12 @@ impl ServerLeaf {
             .map(|der| CertificateDer::from(der.as_slice()))
             .collect();
         let algorithms = rustls::crypto::aws_lc_rs::default_provider();
-        let moment = u64::try_from(self.from.unix_timestamp()).unwrap_or(0);
+        // A moment at which all of it had begun to hold.
+        let begun = self.leaf.chain.iter().filter_map(|der| {
+            let (_, parsed) = X509Certificate::from_der(der).ok()?;
+            Some(parsed.validity().not_before.timestamp())
+        });
+        let moment = u64::try_from(begun.max().unwrap_or(0)).unwrap_or(0);
         let moment =
             rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(moment));
         EndEntityCert::try_from(&der).is_ok_and(|leaf| {
