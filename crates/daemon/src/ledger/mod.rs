@@ -7,6 +7,8 @@
 //! A batch is what waits in the queue: it is verified entry by entry against a copy of the state,
 //! committed in one transaction, and only then published and acknowledged.
 
+pub mod replica;
+
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;

@@ -1,0 +1,204 @@
+//! What is wrong with what the store shows, in words, each thing once.
+
+use std::collections::BTreeSet;
+
+use palisade_ledger::{Hash, Head, decode};
+
+use super::{Judge, Replica};
+use crate::store::shared::{Key, head_value, parse_head};
+
+/// Things named in one alarm; of more only the number is told.
+const NAMED: usize = 3;
+
+/// What somebody must be told about the shared store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alarm {
+    /// It shows what no node of the cluster can have written.
+    Tampered {
+        /// What, in words.
+        what: String,
+    },
+    /// It was turned back: it shows the beginning of the chain alone.
+    RolledBack {
+        /// The node's head.
+        seen: Head,
+        /// The store's.
+        shown: Option<Head>,
+    },
+    /// It shows another chain, validly signed.
+    Forked {
+        /// The first entry that differs.
+        seq: u64,
+        /// Its hash in the node's chain.
+        own: Hash,
+        /// Its hash in the store.
+        shown: Hash,
+    },
+    /// All is as it should be again.
+    Healed,
+}
+
+/// What was told already.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    told: BTreeSet<(Key, u64)>,
+    forked: Option<(u64, Hash)>,
+    raised: bool,
+    /// Whether all was right once: then nothing is missing because it is new.
+    was_right: bool,
+}
+
+/// What is left of the chain in a store that was turned back.
+#[derive(Debug, Clone, Copy)]
+enum Remnant {
+    Nothing,
+    UpTo(Head),
+}
+
+impl Replica {
+    /// Compares the view with the chain: what is new about what is wrong.
+    pub(super) fn compare(&mut self) -> Vec<Alarm> {
+        let Some(view) = &self.view else {
+            return Vec::new();
+        };
+        let expected = head_value(self.head());
+        let head_wrong = view.head.value.as_deref() != Some(expected.as_slice());
+        let wrong = view.wrong.iter().map(|(key, w)| (key.clone(), w.revision));
+        let ahead = view
+            .ahead
+            .iter()
+            .map(|(seq, (_, r))| (Key::Entry(*seq), *r));
+        let head = head_wrong.then_some((Key::Head, view.head.revision));
+        let all: BTreeSet<(Key, u64)> = wrong.chain(ahead).chain(head).collect();
+        if all.is_empty() {
+            let healed = std::mem::take(&mut self.alarms).raised;
+            return if healed {
+                vec![Alarm::Healed]
+            } else {
+                Vec::new()
+            };
+        }
+        let fresh: Vec<Key> = all
+            .difference(&self.alarms.told)
+            .map(|(key, _)| key.clone())
+            .collect();
+        self.alarms.told.extend(all);
+        if let Some((seq, shown)) = self.forked {
+            let first = self.alarms.forked != Some((seq, shown));
+            self.alarms.forked = Some((seq, shown));
+            self.alarms.raised = true;
+            let own = self.hash_at(seq).unwrap_or(Hash::ZERO);
+            let alarm = Alarm::Forked { seq, own, shown };
+            return if first { vec![alarm] } else { Vec::new() };
+        }
+        self.alarms.forked = None;
+        let turned_back = self.turned_back();
+        if fresh.is_empty() || turned_back.is_some_and(|remnant| self.seeds(remnant)) {
+            return Vec::new();
+        }
+        self.alarms.raised = true;
+        match turned_back {
+            Some(remnant) => vec![Alarm::RolledBack {
+                seen: self.head(),
+                shown: match remnant {
+                    Remnant::Nothing => None,
+                    Remnant::UpTo(head) => Some(head),
+                },
+            }],
+            None => vec![Alarm::Tampered {
+                what: self.describe(&fresh),
+            }],
+        }
+    }
+
+    /// Whether the store shows the beginning of the chain alone, or nothing; and its end.
+    fn turned_back(&self) -> Option<Remnant> {
+        let view = self.view.as_ref()?;
+        let remnant = match &view.head.value {
+            None => Remnant::Nothing,
+            Some(value) => Remnant::UpTo(parse_head(value)?),
+        };
+        let first = match remnant {
+            Remnant::Nothing => 0,
+            Remnant::UpTo(head) if self.hash_at(head.seq) == Some(head.hash) => head.seq + 1,
+            Remnant::UpTo(_) => return None,
+        };
+        let missing = self.length().saturating_sub(first);
+        let suffix = (first..self.length()).all(|seq| {
+            let wrong = view.wrong.get(&Key::Entry(seq));
+            wrong.is_some_and(|wrong| wrong.revision == 0)
+        });
+        let only = view.ahead.is_empty() && view.wrong.len() as u64 == missing && missing > 0;
+        (suffix && only).then_some(remnant)
+    }
+
+    /// Whether a store that shows this is one that the ledger is just moving to: it lacks at
+    /// most what came with and behind the entry that names it.
+    fn seeds(&self, remnant: Remnant) -> bool {
+        match remnant {
+            _ if self.alarms.was_right => false,
+            Remnant::Nothing => self.opened_at == 0 || self.opened_at == self.head().seq,
+            Remnant::UpTo(shown) => self.opened_at > 0 && shown.seq + 1 >= self.opened_at,
+        }
+    }
+
+    fn describe(&self, keys: &[Key]) -> String {
+        let mut words: Vec<String> = keys
+            .iter()
+            .take(NAMED)
+            .map(|key| self.describe_key(key))
+            .collect();
+        if keys.len() > NAMED {
+            words.push(format!("and {} more", keys.len() - NAMED));
+        }
+        words.join("; ")
+    }
+
+    fn describe_key(&self, key: &Key) -> String {
+        let Some(view) = &self.view else {
+            return key.to_string();
+        };
+        match (key, view.wrong.get(key)) {
+            (Key::Head, _) => match view.head.value.as_deref().map(parse_head) {
+                None => "the head was removed".to_owned(),
+                Some(None) => "the head is no head".to_owned(),
+                Some(Some(head)) => format!("the head names entry {}, {}", head.seq, head.hash),
+            },
+            (Key::Entry(seq), Some(wrong)) => match (&wrong.reason, wrong.shown) {
+                (Some(reason), _) => format!("entry {seq} does not verify: {reason}"),
+                (None, Some(_)) => format!("entry {seq} was rewritten"),
+                (None, None) => format!("entry {seq} was deleted"),
+            },
+            (Key::Entry(seq), None) => format!("entry {seq} lies behind a gap"),
+            (key, _) => format!("{key} is none of the ledger's"),
+        }
+    }
+
+    /// Looks for a second chain: the store's head names its end, its links lead back to an entry that
+    /// stands behind one of ours, and that entry is validly signed.
+    pub(super) fn find_fork(&mut self, judge: Judge<'_>) -> Option<(u64, Hash)> {
+        let view = self.view.as_ref()?;
+        let head = parse_head(view.head.value.as_deref()?)?;
+        let (mut seq, mut hash) = (head.seq, head.hash);
+        let bytes = loop {
+            if self.hash_at(seq) == Some(hash) {
+                return None;
+            }
+            let bytes = view.shown(seq).filter(|bytes| Hash::of(bytes) == hash)?;
+            let entry = decode(bytes).ok().filter(|entry| entry.seq == seq)?;
+            let before = seq.checked_sub(1)?;
+            if self.hash_at(before) == Some(entry.prev) {
+                break bytes;
+            }
+            (seq, hash) = (before, entry.prev);
+        };
+        // Behind our own end it is no second chain, but one that did not verify.
+        self.hash_at(seq)?;
+        let valid = match self.judged {
+            Some((at, of, valid)) if (at, of) == (seq, hash) => valid,
+            _ => judge(seq, bytes),
+        };
+        self.judged = Some((seq, hash, valid));
+        valid.then_some((seq, hash))
+    }
+}
