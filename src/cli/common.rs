@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use palisade_keys::{Credentials, PublicKey, SecretKey};
+use palisade_ledger::NodeAddress;
 
 use super::error::CliError;
 use super::files;
@@ -19,6 +20,15 @@ pub(crate) struct ClusterArgs {
     /// The daemon's control socket [default: DIR/control.sock]
     #[arg(long, value_name = "PATH", env = "PALISADE_SOCKET", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
     pub(crate) socket: Option<PathBuf>,
+
+    /// Ask this node over HTTPS, not the daemon of this machine; needs --as
+    #[arg(
+        id = "asked_node",
+        long = "node",
+        value_name = "HOST:PORT",
+        conflicts_with = "socket"
+    )]
+    pub(crate) node: Option<NodeAddress>,
 
     /// The cluster's public key, which every entry is checked against [default: `DIR/cluster_public.key`]
     #[arg(long, value_name = "FILE", env = "PALISADE_CLUSTER_PUBLIC_KEY_FILE", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
@@ -68,6 +78,11 @@ impl ClusterArgs {
         }
     }
 
+    /// Whether somebody else than the daemon of this machine is asked.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.node.is_some()
+    }
+
     /// The credentials file that was named.
     pub(crate) fn credentials(&self) -> Result<&Path, CliError> {
         self.credentials.as_deref().ok_or_else(|| {
@@ -83,8 +98,16 @@ impl ClusterArgs {
     }
 }
 
+/// Reads a secret key's file, which must be its owner's alone.
+pub(crate) fn read_secret_key(path: &Path) -> Result<SecretKey, CliError> {
+    let text = files::read_secret(path, files::MAX_KEY_BYTES)?;
+    SecretKey::from_text(&text).map_err(|error| {
+        CliError::file(format!("{} is not a private key", path.display())).because(&error)
+    })
+}
+
 /// Reads a public key's file.
-fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
+pub(crate) fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
     let text = files::read_trusted(path, files::MAX_KEY_BYTES).map_err(|error| {
         error.hint("name the cluster's public key with --cluster-public-key-file FILE")
     })?;
@@ -124,11 +147,7 @@ impl SignerArgs {
     /// Reads the key. The cluster key goes before credentials that the environment names.
     pub(crate) fn read(&self, cluster: &ClusterArgs) -> Result<Signer, CliError> {
         if let Some(path) = &self.as_cluster_key {
-            let text = files::read_secret(path, files::MAX_KEY_BYTES)?;
-            let key = SecretKey::from_text(&text).map_err(|error| {
-                CliError::file(format!("{} is not a private key", path.display())).because(&error)
-            })?;
-            return Ok(Signer::Cluster(key));
+            return Ok(Signer::Cluster(read_secret_key(path)?));
         }
         read_credentials(cluster.credentials()?).map(Signer::User)
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use palisade_ledger::Refusal;
 use palisade_link::client::ClientError;
+use palisade_link::https::OpenError;
 
 use super::exit::Exit;
 
@@ -122,7 +123,7 @@ impl From<ClientError> for CliError {
                 .because(source)
                 .hint(hint)
             }
-            ClientError::Open(_) => Self::new(Exit::Unreachable, error.to_string()),
+            ClientError::Open(open) => Self::from(open),
             ClientError::Broken(_) => Self::new(Exit::Unreachable, error.to_string()).hint(
                 "if a change was being made, `palisade ledger log` shows whether it was taken",
             ),
@@ -131,6 +132,24 @@ impl From<ClientError> for CliError {
             }
             ClientError::Reply(_) => Self::new(Exit::Unreachable, error.to_string())
                 .hint("is this socket another program's, or another version's?"),
+        }
+    }
+}
+
+impl From<&OpenError> for CliError {
+    fn from(error: &OpenError) -> Self {
+        match error {
+            OpenError::Connect { .. } | OpenError::Slow { .. } => {
+                Self::new(Exit::Unreachable, error.to_string())
+                    .hint("is its daemon running, and does its api.listen let you reach it?")
+            }
+            OpenError::WrongKey { .. } | OpenError::Untrusted { .. } => Self::no(error.to_string())
+                .hint("is this another cluster's node, or does somebody stand in between? nothing was said to it"),
+            OpenError::Handshake { .. } | OpenError::OtherDoor(_) => {
+                Self::new(Exit::Unreachable, error.to_string())
+                    .hint("the port is that of a node's API (api.listen), 7433 if nobody chose another")
+            }
+            OpenError::Config(_) => Self::usage(error.to_string()),
         }
     }
 }

@@ -21,6 +21,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use super::error::CliError;
+use super::exit::Exit;
 
 /// Bytes of a key or credentials file: ours take less than 300.
 pub(crate) const MAX_KEY_BYTES: u64 = 64 * 1024;
@@ -321,6 +322,25 @@ pub(crate) fn place_all(staged: Vec<Staged>) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Takes a new secret's file back if the change that makes it good was refused. If nobody knows
+/// whether it was taken (the connection broke), the file stays: it may be the only copy.
+pub(crate) fn settle(
+    appended: Result<(), CliError>,
+    placed: Option<Placed>,
+) -> Result<(), CliError> {
+    if let (Err(error), Some(placed)) = (&appended, placed) {
+        if error.exit() == Exit::No {
+            placed.undo();
+        } else {
+            super::out::note(&format!(
+                "note: {} stays, in case the change was taken",
+                placed.target.display()
+            ));
+        }
+    }
+    appended
 }
 
 /// Makes a rename in this directory last.

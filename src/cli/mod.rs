@@ -12,6 +12,7 @@
 
 mod acl;
 mod common;
+mod enroll;
 mod entropy;
 mod error;
 mod exit;
@@ -19,12 +20,19 @@ mod explain;
 mod files;
 mod generate;
 mod hba;
+mod init;
+mod join;
 mod keygen;
 mod ledger;
 mod node;
 mod out;
+mod place;
 mod prompt;
+mod secret;
 mod serve;
+mod status;
+mod token;
+mod trust;
 mod user;
 mod values;
 mod view;
@@ -56,10 +64,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::UpArgs),
+    Init(init::InitArgs),
     Daemon(serve::DaemonArgs),
     /// Talk SQL to a cluster
     Shell(shell::ShellArgs),
-    Status(node::StatusArgs),
+    Status(status::StatusArgs),
     User(user::UserArgs),
     Acl(acl::AclArgs),
     Can(acl::CanArgs),
@@ -69,6 +78,9 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     Reload(node::ReloadArgs),
     Node(node::NodeArgs),
+    Enroll(enroll::EnrollArgs),
+    Join(join::JoinArgs),
+    Secret(secret::SecretArgs),
     PurgeAll(node::PurgeArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -116,7 +128,8 @@ fn run(command: &Command) -> Outcome {
     match command {
         // These run on a runtime of their own, and have their own exit statuses.
         Command::Up(_) | Command::Daemon(_) | Command::Shell(_) => Ok(Exit::Usage),
-        Command::Status(args) => node::status(args),
+        Command::Init(args) => init::run(args),
+        Command::Status(args) => status::run(args),
         Command::User(args) => user::run(args),
         Command::Acl(args) => acl::run(args),
         Command::Can(args) => acl::can(args),
@@ -126,6 +139,9 @@ fn run(command: &Command) -> Outcome {
         Command::Keygen(args) => keygen::run(args),
         Command::Reload(args) => node::reload(args),
         Command::Node(args) => node::run(args),
+        Command::Enroll(args) => enroll::run(args),
+        Command::Join(args) => join::run(args),
+        Command::Secret(args) => secret::run(args),
         Command::PurgeAll(args) => node::purge_all(args),
         Command::Completions(args) => generate::run_completions(args, Cli::command()),
         Command::Man(args) => generate::run_man(args, Cli::command()),

@@ -1,6 +1,7 @@
 //! Values of options that have a form of their own.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
@@ -80,6 +81,26 @@ pub(crate) fn writes_without_transactions(privileges: Privileges) -> bool {
     !(in_force & writes).is_empty() && !in_force.contains(Privileges::SET_TRANSACTION)
 }
 
+/// Reads a span of time: a number with `s`, `m`, `h` or `d`.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("{text:?} is no span of time; write a number with s, m, h or d, such as 90m");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number = text.strip_suffix(unit).ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match number.checked_mul(seconds) {
+        Some(0) | None => Err(wrong()),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
 /// Reads an object's name.
 pub(crate) fn object(text: &str) -> Result<ObjectName, String> {
     text.parse()
@@ -96,6 +117,26 @@ mod tests {
         for flag in (Privileges::ALL | Privileges::DENIED).iter() {
             let row = format!("{}  {flag} ", flag.bits());
             assert!(help.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        let seconds = |text| lifetime(text).map(|span| span.as_secs());
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("2d"), Ok(172_800));
+        for text in [
+            "",
+            "h",
+            "1",
+            "0h",
+            "-1h",
+            "1w",
+            "1 h",
+            "99999999999999999d",
+            "1é",
+        ] {
+            assert!(lifetime(text).is_err(), "{text}");
         }
     }
 

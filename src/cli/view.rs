@@ -7,67 +7,26 @@
 //!
 //! The daemon's word is not taken for anything that the ledger says.
 
-use std::future::Future;
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
 use palisade_ledger::{
     Author, Change, Entry, Refusal, State, Uid, User, Verified, sign, split, verify, verify_genesis,
 };
-use palisade_link::api::{HeadReply, PAGE};
+use palisade_link::api::{Command, Done, HeadReply, PAGE, SignedCommand, Status};
 use palisade_link::client::{Client, ClientError};
-use tokio::runtime::{Builder, Runtime};
+
+mod link;
+
+pub(crate) use link::{Link, runtime};
 
 use super::clock;
 use super::common::{ClusterArgs, Signer};
 use super::error::CliError;
 use super::out;
 
-/// How long one answer of the daemon may take: a durable append waits for the disk.
-const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// How often a change is signed anew because somebody else's came in between.
 const ATTEMPTS: usize = 16;
-
-/// A daemon's socket, and a runtime to wait on.
-pub(crate) struct Link {
-    runtime: Runtime,
-    client: Client,
-}
-
-impl Link {
-    /// A link to the daemon of these options; nothing is said yet.
-    pub(crate) fn new(cluster: &ClusterArgs) -> Result<Self, CliError> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| CliError::no("can't start the I/O runtime").because(&error))?;
-        Ok(Self {
-            runtime,
-            client: Client::new(cluster.socket()?),
-        })
-    }
-
-    /// The client of the control socket.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Waits for an answer, but not for ever.
-    pub(crate) fn wait<T>(
-        &self,
-        answer: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        self.runtime.block_on(async {
-            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ClientError::Broken(format!(
-                    "no answer within {} seconds",
-                    ANSWER_WITHIN.as_secs()
-                ))),
-            }
-        })
-    }
-}
 
 /// The verified state of the cluster.
 pub(crate) struct View {
@@ -101,9 +60,25 @@ impl View {
         &self.state
     }
 
-    /// The link to the daemon.
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    /// How the node is that answers.
+    pub(crate) fn status(&self) -> Result<Status, CliError> {
+        self.link.status()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.link.pause(time);
+    }
+
+    /// Signs a command to the node that answers, and has it carried out.
+    pub(crate) fn command(&self, signer: &Signer, command: &Command) -> Result<Done, CliError> {
+        let uid = self.signing_user(signer)?;
+        let link = &self.link;
+        let challenge = link.ask(|client| async move { client.challenge().await })?;
+        let cluster = self.state.cluster_key();
+        let order = SignedCommand::sign(command, uid.get(), cluster, &challenge, signer.key())
+            .map_err(|error| CliError::no("can't write the command").because(&error))?;
+        Ok(link.ask(|client| async move { client.command(&order).await })?)
     }
 
     /// The user of this name.
@@ -166,7 +141,8 @@ impl View {
             let bytes = sign(&entry, signer.key())
                 .map_err(|error| CliError::no("this change can't be written").because(&error))?;
             let verified = verify(&self.state, &bytes)?;
-            match self.link.wait(self.link.client.append(bytes)) {
+            let append = |client: Client| async move { client.append(bytes).await };
+            match self.link.ask(append) {
                 Ok(head) => return self.accept(&verified, &head),
                 Err(ClientError::Refused(failure)) if failure.stale => {
                     self.catch_up(&mut |_| Ok(()))?;
@@ -231,7 +207,8 @@ fn follow(
     each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     loop {
-        let page = link.wait(link.client.entries(chain.next()))?;
+        let next = chain.next();
+        let page = link.ask(|client| async move { client.entries(next).await })?;
         let count = chain.take(&page, each)?;
         if count < PAGE {
             return Ok(());
@@ -251,6 +228,7 @@ impl Chain {
         Self { key, state: None }
     }
 
+    /// The sequence number of the entry that comes next.
     fn next(&self) -> u64 {
         self.state
             .as_ref()
@@ -299,9 +277,12 @@ impl Chain {
 
     /// The state that the entries fold to.
     pub(crate) fn finish(self) -> Result<State, CliError> {
-        self.state
-            .ok_or_else(|| CliError::no("the ledger is empty: it has no first entry"))
+        self.state.ok_or_else(empty)
     }
+}
+
+fn empty() -> CliError {
+    CliError::no("the ledger is empty: it has no first entry")
 }
 
 #[cfg(test)]

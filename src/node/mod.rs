@@ -23,6 +23,7 @@ use palisade_agent::Agent;
 use palisade_daemon::config::Config;
 use palisade_daemon::control::{self, Allowed, Control, Wires};
 use palisade_daemon::layout::Layout;
+use palisade_daemon::ledger::Ledger;
 use palisade_daemon::pki;
 use palisade_gateway::{Gateway, TlsIdentity};
 use tokio::net::TcpListener;
@@ -81,6 +82,14 @@ pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<R
         (leaf, identity, own_list),
     )
     .await
+}
+
+/// Begins a cluster, as `start` does, but serves nothing. What is there already is kept.
+pub(crate) async fn begin_only(config: &Config, cluster: &str) -> Result<Ledger, NodeError> {
+    let layout = Layout::new(&config.node.data_directory);
+    layout.create()?;
+    let begun = begin::begin(config, &layout, cluster, true).await?;
+    Ok(begun.ledger)
 }
 
 type Identity = (pki::ServerLeaf, Arc<ArcSwap<TlsIdentity>>, bool);

@@ -3,7 +3,7 @@
 //! The first run makes keys, ledger, a superuser and a PostgreSQL; later runs start them again. It
 //! stays until Ctrl-C.
 
-mod progress;
+pub(crate) mod progress;
 mod summary;
 
 use std::net::SocketAddr;
@@ -59,17 +59,20 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    fn new(dir: &Path) -> Self {
+    /// The files in this directory; nothing is made.
+    pub(crate) fn new(dir: &Path) -> Self {
         Self {
             layout: Layout::new(dir),
         }
     }
 
-    fn users(&self) -> PathBuf {
+    /// The user list.
+    pub(crate) fn users(&self) -> PathBuf {
         self.layout.root().join("users.cfg")
     }
 
-    fn credentials(&self, user: &str) -> PathBuf {
+    /// A user's credentials.
+    pub(crate) fn credentials(&self, user: &str) -> PathBuf {
         self.layout.private().join(format!("{user}.credentials"))
     }
 
@@ -145,7 +148,7 @@ fn refuse_foreign(files: &Files) -> Result<(), NodeError> {
 }
 
 /// Makes what is not there yet. A file that is there is kept: a run may have been cut short.
-fn make_keys(files: &Files, superuser: &UserName) -> Result<(), NodeError> {
+pub(crate) fn make_keys(files: &Files, superuser: &UserName) -> Result<(), NodeError> {
     let path = files.layout.cluster_private_key();
     let author = if path.exists() {
         ClusterAuthor::new(pki::read_secret_key(&path)?)

@@ -1,4 +1,4 @@
-//! Progress of `palisade up`: a spinner on a terminal, lines elsewhere. Always on standard error.
+//! Progress of commands that take several steps: a spinner on a terminal, lines elsewhere. Always on standard error.
 
 use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The steps, one at a time.
-pub(super) struct Steps {
+pub(crate) struct Steps {
     terminal: bool,
     current: RefCell<Option<(ProgressBar, String)>>,
 }
 
 impl Steps {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
             current: RefCell::new(None),
@@ -21,7 +21,7 @@ impl Steps {
     }
 
     /// Ends the step before, and begins one.
-    pub(super) fn begin(&self, step: &str) {
+    pub(crate) fn begin(&self, step: &str) {
         self.done();
         if !self.terminal {
             // A closed standard error is no reason to stop.
@@ -38,13 +38,21 @@ impl Steps {
     }
 
     /// Says something beside the steps.
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         self.done();
         drop(writeln!(std::io::stderr(), "{text}"));
     }
 
+    /// The step that is under way did not succeed.
+    pub(crate) fn fail(&self) {
+        if let Some((bar, step)) = self.current.take() {
+            bar.finish_and_clear();
+            drop(writeln!(std::io::stderr(), "  \u{2717} {step}"));
+        }
+    }
+
     /// Ends the step that is under way.
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         if let Some((bar, step)) = self.current.take() {
             bar.finish_and_clear();
             drop(writeln!(std::io::stderr(), "  \u{2713} {step}"));

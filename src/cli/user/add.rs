@@ -12,7 +12,7 @@ use super::on;
 use crate::cli::common::{ClusterArgs, SignerArgs};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
-use crate::cli::files::{self, Audience, Placed, Staged, is_dash};
+use crate::cli::files::{self, Audience, Staged, is_dash};
 use crate::cli::values::{self, PrivilegesParser, Switch, privileges_and};
 use crate::cli::view::View;
 use crate::cli::{entropy, out, prompt};
@@ -242,27 +242,11 @@ fn add_to_ledger(args: &AddArgs, name: &UserName) -> Result<(), CliError> {
             },
         })
     });
-    settle(appended, placed)?;
+    files::settle(appended, placed)?;
     if let Some(uid) = uid {
         out::note(&format!("added user {name} with uid {uid}"));
     }
     Ok(())
-}
-
-/// Takes the new credentials back if the change was refused. If nobody knows whether it was taken
-/// (the connection broke), they stay: they may be the only ones.
-pub(super) fn settle(
-    appended: Result<(), CliError>,
-    placed: Option<Placed>,
-) -> Result<(), CliError> {
-    if let (Err(error), Some(placed)) = (&appended, placed) {
-        if error.exit() == Exit::No {
-            placed.undo();
-        } else {
-            out::note("note: the new credentials file stays, in case the change was taken");
-        }
-    }
-    appended
 }
 
 /// What checks this password.

@@ -112,16 +112,14 @@ struct Shown<'a> {
 }
 
 fn acls(state: &State, user: &User) -> Vec<Acl> {
-    let of = |(object, acl): (
-        &palisade_ledger::ObjectName,
-        &std::collections::BTreeMap<_, _>,
-    )| {
+    let acls = state.acls().iter();
+    acls.filter_map(|(object, acl)| {
         acl.get(&user.uid).map(|privileges| Acl {
             object: object.to_string(),
             privileges: *privileges,
         })
-    };
-    state.acls().iter().filter_map(of).collect()
+    })
+    .collect()
 }
 
 /// Runs `show`.

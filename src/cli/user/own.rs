@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use palisade_keys::{Credentials, ScramVerifier};
 use palisade_ledger::{Author, Change, Uid};
 
-use super::add::{settle, verifier};
+use super::add::verifier;
 use crate::cli::common::{ClusterArgs, Signer, SignerArgs};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
@@ -124,6 +124,6 @@ pub(super) fn key(args: &KeyArgs) -> Outcome {
             public_key: new.secret_key.public(),
         })
     });
-    settle(appended, placed)?;
+    files::settle(appended, placed)?;
     Ok(Exit::Done)
 }
