@@ -11,11 +11,12 @@
 mod common;
 
 use common::{
-    KINDS, World, cluster_key, flags, genesis, imported, key, kind, object, public, superuser, uid,
-    user, verifier,
+    KINDS, World, address, alert, cluster_key, flags, genesis, imported, issued, join, key, kind,
+    node, node_id, object, public, rotate, superuser, token, token_id, uid, user, verifier,
 };
 use palisade_ledger::{
-    Author, Change, Hash, Need, NewUser, Privileges, Refusal, Setting, Uid, sign, verify,
+    Author, Change, Hash, Need, NewUser, Privileges, Refusal, Setting, StoreConfig, Uid, sign,
+    verify,
 };
 
 /// What a kind of change asks of its author.
@@ -24,10 +25,28 @@ enum Asks {
     Cluster,
     Flag(Privileges),
     Oneself,
+    /// The joining node itself; not even the cluster key.
+    Joining,
+    /// The node that it is about.
+    ThisNode,
+    /// The node that it is about, or a flag.
+    ThisNodeOr(Privileges),
+    /// A member node, or a flag.
+    MemberOr(Privileges),
+}
+
+impl Asks {
+    /// The flag by which a user may.
+    fn flag(self) -> Option<Privileges> {
+        match self {
+            Self::Flag(flag) | Self::ThisNodeOr(flag) | Self::MemberOr(flag) => Some(flag),
+            Self::Cluster | Self::Oneself | Self::Joining | Self::ThisNode => None,
+        }
+    }
 }
 
 /// The design's table, each row under the sentence that it is from.
-const TABLE: [(&str, Asks); 15] = [
+const TABLE: [(&str, Asks); 29] = [
     // "genesis; anything | the cluster key"
     ("genesis", Asks::Cluster),
     // "add, change, disable, remove a user | user_manage; never more flags than the author holds,
@@ -50,11 +69,30 @@ const TABLE: [(&str, Asks); 15] = [
     ("certificate_revoke", Asks::Flag(Privileges::SYSTEM)),
     // "a daemon that holds the cluster private key appends, under the cluster key's name"
     ("user_import", Asks::Cluster),
+    // "nodes, enrollment tokens, ... | system"
+    ("node_add", Asks::Flag(Privileges::SYSTEM)),
+    // "redeem an enrollment token | the joining node's key plus the token's secret"
+    ("node_join", Asks::Joining),
+    ("node_approve", Asks::Flag(Privileges::SYSTEM)),
+    ("node_remove", Asks::Flag(Privileges::SYSTEM)),
+    // "rotate own node key | that node"
+    ("node_rotate", Asks::ThisNode),
+    ("node_set", Asks::ThisNodeOr(Privileges::SYSTEM)),
+    ("token_create", Asks::Flag(Privileges::SYSTEM)),
+    ("token_revoke", Asks::Flag(Privileges::SYSTEM)),
+    ("secret_set", Asks::Flag(Privileges::SYSTEM)),
+    ("store_set", Asks::Flag(Privileges::SYSTEM)),
+    // What a node issued, it says.
+    ("certificate_issued", Asks::MemberOr(Privileges::SYSTEM)),
+    ("alert_add", Asks::Flag(Privileges::SYSTEM)),
+    ("alert_remove", Asks::Flag(Privileges::SYSTEM)),
+    ("issuing_ca_activate", Asks::Flag(Privileges::SYSTEM)),
 ];
 
 const AUTHOR: u32 = 5;
 
-/// One change of each kind that is right in a [`World::peopled`], about `whom` where it is about a user.
+/// One change of each kind that is right in a [`World::with_nodes`], about `whom` where it is about a
+/// user and about node 2 where it is about a member node.
 fn each(whom: Uid) -> Vec<Change> {
     vec![
         genesis(),
@@ -108,10 +146,51 @@ fn each(whom: Uid) -> Vec<Change> {
             user: imported(2, "target", Privileges::NONE),
         },
     ]
+    .into_iter()
+    .chain(each_of_nodes())
+    .collect()
+}
+
+fn each_of_nodes() -> Vec<Change> {
+    vec![
+        Change::NodeAdd { node: node(5) },
+        join(node(5), "open"),
+        Change::NodeApprove { id: node_id(3) },
+        Change::NodeRemove { id: node_id(2) },
+        rotate(2, "node 2 again"),
+        Change::NodeSet {
+            id: node_id(2),
+            address: Some(address("node2.example.com:7434")),
+            hosts: None,
+            store: None,
+        },
+        Change::TokenCreate {
+            token: token("new"),
+        },
+        Change::TokenRevoke {
+            id: token_id("open"),
+        },
+        Change::SecretSet { key: None },
+        Change::StoreSet {
+            store: StoreConfig::Managed,
+        },
+        Change::CertificateIssued {
+            certificate: issued(&[0x52]),
+        },
+        Change::AlertAdd {
+            alert: alert("more"),
+        },
+        Change::AlertRemove {
+            name: "ops".to_owned(),
+        },
+        Change::IssuingCaActivate {
+            certificate: Hash::of(&[0x30, 0x00]),
+        },
+    ]
 }
 
 fn world_with(author: NewUser) -> World {
-    let mut world = World::peopled();
+    let mut world = World::with_nodes();
     world.force(Change::UserAdd { user: author });
     world
 }
@@ -139,7 +218,7 @@ fn who_holds_one_flag_may_what_the_table_gives_that_flag() {
         let world = world_with(author(flag));
         for (change, (name, asks)) in each(uid(2)).into_iter().zip(TABLE) {
             let result = world.tries("author", change);
-            let may = flag != Privileges::DENIED && asks == Asks::Flag(flag);
+            let may = flag != Privileges::DENIED && asks.flag() == Some(flag);
             assert_eq!(result.is_ok(), may, "{name} with {flag} alone: {result:?}");
             match result {
                 Err(Refusal::AuthorShutOut(_)) => assert_eq!(flag, Privileges::DENIED),
@@ -160,7 +239,7 @@ fn who_holds_all_but_the_flag_is_refused() {
     for flag in Privileges::ALL.iter() {
         let world = world_with(author(Privileges::ALL.without(flag)));
         for (change, (name, asks)) in each(uid(2)).into_iter().zip(TABLE) {
-            let may = matches!(asks, Asks::Flag(needed) if needed != flag);
+            let may = asks.flag().is_some_and(|needed| needed != flag);
             let result = world.tries("author", change.clone());
             assert_eq!(result.is_ok(), may, "{name} without {flag}: {result:?}");
             if let Err(Refusal::Missing { need, .. }) = result {
@@ -174,19 +253,69 @@ fn who_holds_all_but_the_flag_is_refused() {
 fn a_superuser_may_all_but_what_is_the_clusters_or_anothers_own() {
     let world = world_with(superuser(AUTHOR, "author"));
     for (change, (name, asks)) in each(uid(2)).into_iter().zip(TABLE) {
-        let may = matches!(asks, Asks::Flag(_));
+        let may = asks.flag().is_some();
         assert_eq!(world.tries("author", change).is_ok(), may, "{name}");
     }
 }
 
 #[test]
-fn the_cluster_key_may_anything_but_begin_again() {
-    let world = World::peopled();
+fn the_cluster_key_may_anything_but_begin_again_and_join() {
+    let world = World::with_nodes();
     for change in each(uid(2)) {
         let name = kind(&change);
-        match world.attempt(Author::Cluster, &cluster_key(), change) {
-            Ok(_) => assert_ne!(name, "genesis"),
-            Err(refusal) => assert_eq!((name, refusal), ("genesis", Refusal::Genesis)),
+        let result = world.attempt(Author::Cluster, &cluster_key(), change);
+        match name {
+            "genesis" => assert_eq!(result.unwrap_err(), Refusal::Genesis),
+            "node_join" => assert_eq!(result.unwrap_err(), Refusal::Joining),
+            _ => assert!(result.is_ok(), "{name}: {result:?}"),
+        }
+    }
+}
+
+/// Each kind, by the node that it is about, another member, one that waits for approval, one that was
+/// removed, the one that joins, and one that never was.
+#[test]
+fn a_node_may_what_the_table_gives_it_and_nothing_else() {
+    let world = World::with_nodes();
+    for number in [1, 2, 3, 4, 5, 77] {
+        for (change, (name, asks)) in each(uid(2)).into_iter().zip(TABLE) {
+            let may = match (asks, number) {
+                (Asks::ThisNode | Asks::ThisNodeOr(_), 2) | (Asks::Joining, 5) => true,
+                (Asks::MemberOr(_), 1 | 2) => true,
+                _ => false,
+            };
+            let result = world.tries(&format!("node {number}"), change.clone());
+            assert_eq!(result.is_ok(), may, "{name} by node {number}: {result:?}");
+            let Err(refusal) = result else { continue };
+            let expected = match number {
+                1 | 2 => Refusal::NodeMissing {
+                    node: node_id(number),
+                    need: Need::of(&change),
+                },
+                3 => Refusal::NodePending(node_id(3)),
+                _ => Refusal::UnknownNode(node_id(number)),
+            };
+            assert_eq!(refusal, expected, "{name} by node {number}");
+        }
+    }
+}
+
+/// Who signs in a node's name without its key is nobody, even with a key that says much elsewhere.
+#[test]
+fn a_nodes_entries_are_signed_by_its_key() {
+    let world = World::with_nodes();
+    for signer in ["node 1", "node 3", "node 4", "root", "cluster main", "open"] {
+        for change in each(uid(2)) {
+            let author = Author::Node(node_id(2));
+            let result = world.attempt(author, &key(signer), change);
+            assert_eq!(result.unwrap_err(), Refusal::Signature(author), "{signer}");
+        }
+    }
+    // And a node's key says nothing in a user's or the cluster's name.
+    for author in [Author::User(uid(1)), Author::Cluster] {
+        for change in each(uid(2)) {
+            let result = world.attempt(author, &key("node 1"), change);
+            assert_eq!(result.unwrap_err(), Refusal::Signature(author));
         }
     }
 }

@@ -12,6 +12,8 @@ Left out, as section 7 of the document allows: the syntax of hba rules and the g
 import base64
 import functools
 import hashlib
+import ipaddress
+import re
 import sys
 import unicodedata
 
@@ -95,6 +97,12 @@ SMALL_ORDER = [
 ]
 
 
+SMALL_ORDER_U = SMALL_ORDER[:3] + [
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+]
+
+
 # Deterministic CBOR (RFC 8949, section 4.2.1).
 
 
@@ -149,6 +157,33 @@ def read(data, at, depth=0):
         return items, at
     value_of_tag, at = read(data, at, depth + 1)
     return Tagged(value, value_of_tag), at
+
+
+def head(major, value):
+    if value < 24:
+        return bytes([major << 5 | value])
+    width, info = next((w, i) for w, i in ((1, 24), (2, 25), (4, 26), (8, 27)) if value < 256**w)
+    return bytes([major << 5 | info]) + value.to_bytes(width, "big")
+
+
+def byte_string(data):
+    return head(2, len(data)) + data
+
+
+def write(item):
+    """The bytes of an item that was read: there is one encoding."""
+    if type(item) is int:
+        return head(0, item)
+    if type(item) is bytes:
+        return byte_string(item)
+    if type(item) is str:
+        return head(3, len(item.encode())) + item.encode()
+    if type(item) is list:
+        return head(4, len(item)) + b"".join(map(write, item))
+    if type(item) is dict:
+        pairs = (write(key) + write(value) for key, value in item.items())
+        return head(5, len(item)) + b"".join(pairs)
+    return {False: b"\xf4", True: b"\xf5", None: b"\xf6"}[item]
 
 
 # The types of section 1. `type(x) is` because a bool is an int to Python.
@@ -273,6 +308,144 @@ def user_of(value, imported):
     }
 
 
+def seal_of(value):
+    y = int.from_bytes(octets(value, 32), "little")
+    need(y < P and value.hex() not in SMALL_ORDER_U, "a weak key")
+    return value
+
+
+def node_id_of(value):
+    need(unsigned(value, 2**32 - 1) > 0, "node 0")
+    return value
+
+
+def host_of(value):
+    text = text_of(value)
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        need(1 <= len(text.encode()) <= 253, "a host's length")
+        labels = text.split(".")
+        need(all(re.fullmatch("[a-z0-9_-]{1,63}", label) for label in labels), "not a host")
+        need(not any(label[0] == "-" or label[-1] == "-" for label in labels), "not a host")
+        need(not re.fullmatch("[0-9]+", labels[-1]), "not a host")
+        return text
+    need("%" not in text and str(ip) == text, "another form of an address")
+    need(not ip.is_unspecified and not ip.is_multicast, "nobody's address")
+    if ip.version == 4:
+        need(text != "255.255.255.255", "nobody's address")
+    else:
+        need(int(ip) == 1 or int(ip) >> 32 not in (0, 0xFFFF), "an IPv4 address as IPv6")
+    return text
+
+
+def address_of(value):
+    """Host and port."""
+    host, colon, port = text_of(value).rpartition(":")
+    need(colon and re.fullmatch("[1-9][0-9]{0,4}", port) and int(port) < 65536, "not a port")
+    inner = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    need((":" in inner) == (inner != host), "brackets that are missing or too many")
+    return host_of(inner), int(port)
+
+
+def is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def list_of(value, check):
+    need(type(value) is list, "not an array")
+    return [check(item) for item in value]
+
+
+def store_address_of(value):
+    peer, client = array(value, 2, 2)
+    return address_of(peer), address_of(client)
+
+
+def no_null(value, key):
+    need(key not in value or value[key] is not None, "null in a map")
+    return value.get(key)
+
+
+def node_of(value):
+    mapping(value, range(5), (5,))
+    return {
+        "id": node_id_of(value[0]),
+        "key": key_of(value[1]),
+        "seal": seal_of(value[2]),
+        "address": address_of(value[3]),
+        "hosts": list_of(value[4], text_of),
+        "store": optional(no_null(value, 5), store_address_of),
+        "bytes": write(value),
+    }
+
+
+def proof_of(value):
+    number, fields = array(value, 2, 2)
+    if unsigned(number, 1) == 0:
+        return octets(array(fields, 1, 1)[0], 8)
+    array(fields, 0, 0)
+    return None
+
+
+def token_of(value):
+    mapping(value, range(5))
+    return {
+        "id": octets(value[0], 8),
+        "key": key_of(value[1]),
+        "expires": unsigned(value[2], 2**64 - 1),
+        "approval": boolean(value[3]),
+        "note": text_of(value[4]),
+        "used": False,
+        "revoked": False,
+    }
+
+
+def store_of(value):
+    number, fields = array(value, 2, 2)
+    if unsigned(number, 2) < 2:
+        array(fields, 0, 0)
+        return None
+    return list_of(array(fields, 1, 1)[0], text_of)
+
+
+def issued_of(value):
+    mapping(value, (0, 1, 2, 4, 5), (3, 6))
+    return {
+        "serial": octets(value[0]),
+        "subject": text_of(value[1]),
+        "kind": unsigned(value[2], 5),
+        "holder": optional(no_null(value, 3), node_id_of),
+        "issuer": octets(value[4], 32),
+        "until": unsigned(value[5], 2**64 - 1),
+        "by": optional(no_null(value, 6), uid_of),
+    }
+
+
+def target_of(value):
+    number, fields = array(value, 2, 2)
+    if unsigned(number, 2) != 1:
+        return number, text_of(array(fields, 1, 1)[0])
+    server, sender, recipients, user = array(fields, 3, 4)
+    address_of(server)
+    recipients = list_of(recipients, text_of)
+    return number, text_of(sender), recipients, optional(user, text_of)
+
+
+def alert_of(value):
+    mapping(value, range(3))
+    need(type(value[2]) is dict, "not a map")
+    sealed = {node_id_of(id): octets(secret) for id, secret in value[2].items()}
+    return {"name": text_of(value[0]), "target": target_of(value[1]), "sealed": sealed}
+
+
+def hosts_of(value):
+    return list_of(value, text_of)
+
+
 def setting_of(value):
     number, fields = array(value, 2, 2)
     need(unsigned(number, 1) in (0, 1), "no such setting")
@@ -296,18 +469,99 @@ CHANGES = {
     12: (1, 1, [lambda value: octets(value, 32)]),
     13: (2, 2, [octets, text_of]),
     14: (1, 1, [lambda value: user_of(value, True)]),
+    15: (1, 1, [node_of]),
+    16: (3, 3, [node_of, proof_of, lambda value: octets(value, 64)]),
+    17: (1, 1, [node_id_of]),
+    18: (1, 1, [node_id_of]),
+    19: (4, 4, [node_id_of, key_of, seal_of, lambda value: octets(value, 64)]),
+    20: (
+        1,
+        4,
+        [
+            node_id_of,
+            lambda value: optional(value, address_of),
+            lambda value: optional(value, hosts_of),
+            lambda value: optional(value, store_address_of),
+        ],
+    ),
+    21: (1, 1, [token_of]),
+    22: (1, 1, [lambda value: octets(value, 8)]),
+    23: (0, 1, [lambda value: optional(value, key_of)]),
+    24: (1, 1, [store_of]),
+    25: (1, 1, [issued_of]),
+    26: (1, 1, [alert_of]),
+    27: (1, 1, [text_of]),
+    28: (1, 1, [lambda value: octets(value, 32)]),
 }
 
 PROTECTED = bytes.fromhex("a10127")
 DENIED, USER_MANAGE, SYSTEM, SET_ACL, NOT_ON_OBJECTS = 1, 1024, 2048, 4096, 1024 | 2048 | 16384
 
 
-def byte_string(data):
-    size = len(data)
-    if size < 24:
-        return bytes([0x40 + size]) + data
-    width, info = next((w, i) for w, i in ((1, 24), (2, 25), (4, 26)) if size < 256**w)
-    return bytes([0x40 + info]) + size.to_bytes(width, "big") + data
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def past(end, time):
+    """Expired more than a day before this entry."""
+    return end + 24 * 60 * 60 * 1000 < time
+
+
+def names_of(node):
+    return [node["address"][0], *node["hosts"]]
+
+
+def hosts(texts):
+    need(len(texts) <= 16 and len(set(texts)) == len(texts), "the list of hosts")
+    for text in texts:
+        host_of(text)
+
+
+def word(text):
+    need(re.fullmatch("[a-z0-9_-]{1,63}", text), "a name")
+
+
+def mail(text):
+    need(1 <= len(text) <= 254 and all("!" <= c <= "~" for c in text), "a mail address")
+    need(not set(text) & set('<>"\\,'), "a mail address")
+    local, at, host = text.partition("@")
+    need(local and at and host, "a mail address")
+
+
+def url(text):
+    need(1 <= len(text.encode()) <= 2048 and all("!" <= c <= "~" for c in text), "a URL")
+    scheme, colon, rest = text.partition("://")
+    need(colon and scheme in ("https", "http"), "a URL's scheme")
+    authority = re.split("[/?#]", rest)[0]
+    need("@" not in authority and "\\" not in authority, "a URL with a user's name")
+    port = re.search(r":[1-9][0-9]{0,4}$", re.sub(r"\[.*\]", "", authority))
+    if port is not None:
+        need(int(port[0][1:]) < 65536, "a port")
+        authority = authority[: -len(port[0])]
+    inner = authority[1:-1] if authority[:1] == "[" and authority[-1:] == "]" else authority
+    need((":" in inner) == (inner != authority), "brackets that are missing or too many")
+    try:
+        need("%" not in inner, "not a host")
+        host = str(ipaddress.ip_address(inner))
+    except ValueError:
+        host = inner.lower()
+    host_of(host)
+    need(scheme == "https" or is_loopback(host), "a URL without TLS")
+
+
+def check_target(target):
+    number, *rest = target
+    if number == 0:
+        url(rest[0])
+    elif number == 2:
+        word(rest[0])
+    else:
+        sender, recipients, user = rest
+        mail(sender)
+        need(1 <= len(recipients) <= 16 and len(set(recipients)) == len(recipients), "recipients")
+        for recipient in recipients:
+            mail(recipient)
+        need(user is None or 1 <= len(plain(user).encode()) <= 256, "a user's name")
 
 
 class Entry:
@@ -325,11 +579,14 @@ class Entry:
         self.prev = octets(content[2], 32)
         self.time = unsigned(content[3], 253402300799999)
         kind, fields = array(content[4], 2, 2)
-        if unsigned(kind, 1) == 0:
+        self.author = self.node = None
+        if unsigned(kind, 2) == 0:
             array(fields, 0, 0)
-            self.author = None
-        else:
+        elif kind == 1:
             self.author = uid_of(array(fields, 1, 1)[0])
+        else:
+            self.node = node_id_of(array(fields, 1, 1)[0])
+        self.cluster = kind == 0
         self.number, fields = array(content[5], 2, 2)
         need(type(self.number) is int and self.number in CHANGES, "an unknown change")
         least, most, checks = CHANGES[self.number]
@@ -338,7 +595,7 @@ class Entry:
 
 class State:
     def __init__(self, entry, digest, expected):
-        need(entry.number == 0 and entry.seq == 0 and entry.author is None, "not a genesis")
+        need(entry.number == 0 and entry.seq == 0 and entry.cluster, "not a genesis")
         need(entry.prev == bytes(32), "a genesis with an entry before it")
         cluster, database, key = entry.fields
         need(key == expected and signature_holds(key, entry.signed, entry.signature), "signature")
@@ -347,23 +604,40 @@ class State:
         self.key, self.seq, self.hash, self.time = key, 0, digest, entry.time
         self.users, self.gone, self.imported = {}, set(), {}
         self.acls, self.cas, self.revoked = {}, [], set()
+        self.nodes, self.last_node, self.tokens, self.secret = {}, 0, {}, None
+        self.issued, self.alerts, self.active = {}, {}, None
 
     def add(self, entry, digest):
         need(entry.seq == self.seq + 1, "not the next entry")
         need(entry.prev == self.hash, "it continues another chain")
-        cluster = entry.author is None
+        cluster = entry.cluster
         need(cluster or entry.time >= self.time, "its time lies before the last entry's")
-        author = None
-        if not cluster:
+        author, key = None, self.key
+        if entry.author is not None:
             author = self.users.get(entry.author)
             need(author is not None, "its author is no user")
             need(author["key"] is not None, "its author has no key")
-        key = self.key if cluster else author["key"]
+            key = author["key"]
+        elif entry.node is not None:
+            author = self.nodes.get(entry.node)
+            if author is None:
+                need(entry.number == 16, "its author is no node")
+                author = entry.fields[0]
+                need(author["id"] == entry.node, "its author is no node")
+            key = author["key"]
         need(signature_holds(key, entry.signed, entry.signature), "signature")
-        if not cluster:
+        if cluster:
+            need(entry.number != 16, "a node that joins signs itself")
+        elif entry.node is not None:
+            self.authorize_node(author, entry)
+        else:
             self.authorize(author, entry)
         self.make_sense(entry)
         before = self.superusers()
+        if not cluster and entry.number == 18:
+            others = (i for i, node in self.nodes.items() if not node["pending"])
+            pending = self.nodes[entry.fields[0]]["pending"]
+            need(pending or any(i != entry.fields[0] for i in others), "the last node")
         self.apply(entry)
         if not cluster and entry.number in (2, 3, 4):
             need(not before or self.superusers(), "it would leave no enabled superuser")
@@ -386,6 +660,7 @@ class State:
             need(superuser or not given & ~(flags | DENIED), "more than its author holds")
 
         need(number not in (0, 14), "only the cluster key may")
+        need(number not in (16, 19), "only that node may")
         if number in (1, 2, 3, 4):
             needs(USER_MANAGE)
             if number == 1:
@@ -404,8 +679,171 @@ class State:
         else:
             needs(SYSTEM)
 
+    def authorize_node(self, author, entry):
+        number, fields = entry.number, entry.fields
+        if number == 16 and fields[0]["id"] == entry.node:
+            return
+        need(not author["pending"], "its author waits for approval")
+        need(number in (19, 20, 25), "a node may not")
+        if number in (19, 20):
+            need(fields[0] == entry.node, "only that node may")
+        if number == 20:
+            _, address, hosts, store = fields
+            for host in (hosts or []) + [host for host, _ in [address or ("", 0), *(store or ())]]:
+                need(host in ["", *names_of(author)], "a name that it did not have")
+
+    def make_sense_of_nodes(self, entry):
+        number, fields = entry.number, entry.fields
+        if number == 15:
+            self.new_node(fields[0])
+        elif number == 16:
+            node, token, signature = fields
+            if token is None:
+                key = self.secret
+                need(key is not None, "there is no cluster secret")
+            else:
+                key = self.usable(token)["key"]
+                need(entry.time <= self.tokens[token]["expires"], "an expired token")
+            message = write(["palisade join v1", self.key, node["bytes"]])
+            need(signature_holds(key, message, signature), "the proof")
+            self.new_node(node)
+            for host in names_of(node) + [host for host, _ in node["store"] or ()]:
+                taken = any(host in names_of(other) for other in self.nodes.values())
+                need(is_loopback(host) or not taken, "another node's name")
+        elif number in (17, 18, 19, 20):
+            need(fields[0] in self.nodes, "no such node")
+            if number == 17:
+                need(self.nodes[fields[0]]["pending"], "a member already")
+            elif number == 19:
+                id, key, seal, signature = fields
+                self.new_key(key)
+                content = write(id) + write(key) + write(seal)
+                message = write(["palisade rotate v1", self.key, content])
+                need(signature_holds(key, message, signature), "the new key's signature")
+            elif number == 20:
+                need(fields[1:] != [None, None, None], "nothing would change")
+                self.free_address(fields[0], fields[1])
+                hosts(fields[2] or [])
+        elif number == 21:
+            token = fields[0]
+            need(token["id"] not in self.tokens, "the token's id is in use")
+            longest = entry.time + 366 * 24 * 60 * 60 * 1000
+            need(entry.time < token["expires"] <= longest, "a token's end")
+            need(len(plain(token["note"]).encode()) <= 256, "a note")
+            valid = [t for t in self.tokens.values() if not past(t["expires"], entry.time)]
+            need(len(self.tokens) < 10_000 or len(valid) < len(self.tokens), "too many tokens")
+        elif number == 22:
+            self.usable(fields[0])
+        elif number == 23:
+            need(fields[0] != self.secret, "nothing would change")
+        elif number == 24 and fields[0] is not None:
+            need(1 <= len(fields[0]) <= 16 and len(set(fields[0])) == len(fields[0]), "endpoints")
+            for url in fields[0]:
+                need(url.startswith("https://"), "an endpoint without TLS")
+                address_of(url[8:])
+        elif number == 25:
+            self.new_certificate(fields[0], entry.time)
+        elif number == 26:
+            alert = fields[0]
+            word(alert["name"])
+            need(alert["name"] not in self.alerts and len(self.alerts) < 64, "the list of alerts")
+            check_target(alert["target"])
+            for id, secret in alert["sealed"].items():
+                need(id in self.nodes and 1 <= len(secret) <= 4096, "a sealed secret")
+        elif number == 27:
+            need(fields[0] in self.alerts, "no such alert")
+        elif number == 28:
+            need(fields[0] in map(sha256, self.cas), "no such CA")
+            need(fields[0] != self.active, "nothing would change")
+
+    def new_node(self, node):
+        need(node["id"] == self.last_node + 1, "not the next node")
+        self.new_key(node["key"])
+        hosts(node["hosts"])
+        self.free_address(node["id"], node["address"])
+        need(len(self.nodes) < 10_000, "too many nodes")
+
+    def new_key(self, key):
+        everybody = [*self.nodes.values(), *self.users.values()]
+        keys = [self.key, *(somebody["key"] for somebody in everybody)]
+        need(key not in keys, "somebody's key")
+
+    def no_nodes_key(self, key):
+        need(key not in (node["key"] for node in self.nodes.values()), "a node's key")
+
+    def free_address(self, id, address):
+        others = (node["address"] for i, node in self.nodes.items() if i != id)
+        need(address is None or address not in others, "another node's address")
+
+    def usable(self, id):
+        need(id in self.tokens, "no such token")
+        token = self.tokens[id]
+        need(not token["used"] and not token["revoked"], "a token that was used or revoked")
+        return token
+
+    def new_certificate(self, issued, time):
+        serial = issued["serial"]
+        need(1 <= len(serial) <= 20 and serial[0] != 0, "a serial number")
+        need(serial not in self.issued and serial not in self.revoked, "a serial number in use")
+        need(1 <= len(plain(issued["subject"]).encode()) <= 256, "a subject")
+        need(issued["kind"] == 5 or issued["issuer"] in map(sha256, self.cas), "no such CA")
+        holder, user = issued["holder"], issued["by"]
+        need(holder is None or holder in self.nodes, "no such node")
+        need(holder is None or not self.nodes[holder]["pending"], "a node that waits")
+        need(user is None or user in self.users, "no such user")
+        need(issued["until"] <= 253402300799999, "a time")
+        valid = [i for i in self.issued.values() if not past(i["until"], time)]
+        need(len(self.issued) < 100_000 or len(valid) < len(self.issued), "too many certificates")
+
+    def apply_to_nodes(self, entry):
+        number, fields = entry.number, entry.fields
+        if number in (15, 16):
+            self.last_node = fields[0]["id"]
+            pending = False
+            if number == 16 and fields[1] is not None:
+                token = self.tokens[fields[1]]
+                token["used"], pending = True, token["approval"]
+            self.nodes[self.last_node] = {**fields[0], "pending": pending}
+        elif number == 17:
+            self.nodes[fields[0]]["pending"] = False
+        elif number == 18:
+            del self.nodes[fields[0]]
+            held = (i["serial"] for i in self.issued.values() if i["holder"] == fields[0])
+            self.revoked.update(held)
+        elif number == 19:
+            self.nodes[fields[0]]["key"] = fields[1]
+        elif number == 20:
+            given = zip(("address", "hosts", "store"), fields[1:])
+            self.nodes[fields[0]].update((k, v) for k, v in given if v is not None)
+        elif number == 21:
+            if len(self.tokens) >= 10_000:
+                tokens = self.tokens.items()
+                self.tokens = {i: t for i, t in tokens if not past(t["expires"], entry.time)}
+            self.tokens[fields[0]["id"]] = dict(fields[0])
+        elif number == 22:
+            self.tokens[fields[0]]["revoked"] = True
+        elif number == 23:
+            self.secret = fields[0]
+        elif number == 25:
+            if len(self.issued) >= 100_000:
+                all_of_them = self.issued.items()
+                self.issued = {s: i for s, i in all_of_them if not past(i["until"], entry.time)}
+            self.issued[fields[0]["serial"]] = fields[0]
+        elif number == 26:
+            self.alerts[fields[0]["name"]] = fields[0]
+        elif number == 27:
+            del self.alerts[fields[0]]
+        elif number == 28:
+            self.active = fields[0]
+
     def make_sense(self, entry):
         number, fields = entry.number, entry.fields
+        if number >= 15:
+            self.make_sense_of_nodes(entry)
+        if number in (1, 14):
+            self.no_nodes_key(fields[0]["key"])
+        if number == 5:
+            self.no_nodes_key(fields[1])
         need(number != 0, "a second genesis")
         if number in (1, 14):
             user = fields[0]
@@ -434,8 +872,7 @@ class State:
             need(1 <= len(fields[0]) <= 8192, "a certificate's size")
             need(fields[0] not in self.cas and len(self.cas) < 16, "the list of CAs")
         elif number == 12:
-            hashes = (hashlib.sha256(ca).digest() for ca in self.cas)
-            need(fields[0] in hashes, "no such CA")
+            need(fields[0] in map(sha256, self.cas), "no such CA")
         elif number == 13:
             serial, reason = fields
             need(1 <= len(serial) <= 20 and serial[0] != 0, "a serial number")
@@ -444,6 +881,8 @@ class State:
 
     def apply(self, entry):
         number, fields = entry.number, entry.fields
+        if number >= 15:
+            self.apply_to_nodes(entry)
         if number == 1:
             self.users[fields[0]["uid"]] = dict(fields[0])
         elif number == 2:
@@ -466,7 +905,7 @@ class State:
         elif number == 11:
             self.cas.append(fields[0])
         elif number == 12:
-            self.cas = [ca for ca in self.cas if hashlib.sha256(ca).digest() != fields[0]]
+            self.cas = [ca for ca in self.cas if sha256(ca) != fields[0]]
         elif number == 13:
             self.revoked.add(fields[0])
         elif number == 14:

@@ -378,8 +378,7 @@ fn host_of(authority: &str) -> Option<String> {
     if let Ok(address) = authority.parse::<NodeAddress>() {
         return Some(address.host().to_owned());
     }
-    let inner = authority
-        .strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'));
-    address::parse_host(inner.unwrap_or(authority)).ok()
+    // Without a port: any will do to read it as an address.
+    let address = format!("{authority}:443").parse::<NodeAddress>();
+    address.ok().map(|address| address.host().to_owned())
 }

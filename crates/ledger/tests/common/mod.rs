@@ -9,10 +9,14 @@
     reason = "each test file uses its part; a table may be long"
 )]
 
+use std::collections::BTreeMap;
+
 use palisade_keys::{PublicKey, ScramVerifier, SecretKey};
 use palisade_ledger::{
-    Author, Change, Entry, Hash, ImportedUser, Millis, NewUser, ObjectName, Privileges, Refusal,
-    Setting, State, Uid, UserName, Verified, sign, verify, verify_genesis,
+    AlertTarget, Author, CertificateKind, Change, Entry, Hash, ImportedUser, Issued, Millis,
+    NewAlert, NewNode, NewToken, NewUser, NodeAddress, NodeId, ObjectName, Privileges, Proof,
+    Refusal, Setting, State, StoreAddress, StoreConfig, TokenId, Uid, UserName, Verified,
+    join_message, rotate_message, sign, verify, verify_genesis,
 };
 use palisade_testkit::chain;
 
@@ -77,6 +81,105 @@ pub fn imported(number: u32, name: &str, privileges: Privileges) -> ImportedUser
     }
 }
 
+pub fn node_id(number: u32) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+/// The node of this number, whose key is that of the name `node NUMBER`.
+pub fn node(number: u32) -> NewNode {
+    NewNode {
+        id: node_id(number),
+        key: public(&format!("node {number}")),
+        seal: [u8::try_from(number % 100).unwrap() + 16; 32],
+        address: address(&format!("node{number}.example.com:7433")),
+        hosts: vec![format!("db{number}.example.com")],
+        store: Some(store_address(&format!("node{number}.example.com"))),
+    }
+}
+
+pub fn address(text: &str) -> NodeAddress {
+    text.parse().unwrap()
+}
+
+pub fn store_address(host: &str) -> StoreAddress {
+    StoreAddress {
+        peer: address(&format!("{host}:7380")),
+        client: address(&format!("{host}:7379")),
+    }
+}
+
+/// When the tokens of [`token`] expire: a day after the genesis.
+pub const EXPIRES: Millis = Millis(BEGIN + 24 * 60 * 60 * 1000);
+
+pub fn token_id(name: &str) -> TokenId {
+    TokenId(
+        palisade_keys::sha256(name.as_bytes())[..8]
+            .try_into()
+            .unwrap(),
+    )
+}
+
+/// The token of this name; its secret is the seed of `key(name)`.
+pub fn token(name: &str) -> NewToken {
+    NewToken {
+        id: token_id(name),
+        key: public(name),
+        expires: EXPIRES,
+        approval: false,
+        note: String::new(),
+    }
+}
+
+/// `node` joins by the token of this name; by the name `secret` by the cluster secret.
+pub fn join(node: NewNode, secret: &str) -> Change {
+    let proof = match secret {
+        "secret" => Proof::Secret,
+        name => Proof::Token(token_id(name)),
+    };
+    let message = join_message(&cluster_key().public(), &node);
+    let signature = *key(secret).sign(&message).as_bytes();
+    Change::NodeJoin {
+        node,
+        proof,
+        signature,
+    }
+}
+
+/// The node of this number takes the key of this name.
+pub fn rotate(number: u32, name: &str) -> Change {
+    let (id, new, seal) = (node_id(number), key(name), [0x33; 32]);
+    let message = rotate_message(&cluster_key().public(), id, &new.public(), &seal);
+    Change::NodeRotate {
+        id,
+        key: new.public(),
+        seal,
+        signature: *new.sign(&message).as_bytes(),
+    }
+}
+
+/// A certificate of node 2's, by the CA of [`World::peopled`].
+pub fn issued(serial: &[u8]) -> Issued {
+    Issued {
+        serial: serial.to_vec(),
+        subject: "node2.example.com".to_owned(),
+        kind: CertificateKind::Server,
+        holder: Some(node_id(2)),
+        issuer: Hash::of(&[0x30, 0x00]),
+        until: EXPIRES,
+        by: None,
+    }
+}
+
+pub fn alert(name: &str) -> NewAlert {
+    NewAlert {
+        name: name.to_owned(),
+        target: AlertTarget::Command {
+            name: "page".to_owned(),
+        },
+        sealed: BTreeMap::from([(node_id(1), vec![1; 80]), (node_id(2), vec![2; 80])]),
+    }
+}
+
 pub fn genesis() -> Change {
     Change::Genesis {
         cluster: "main".to_owned(),
@@ -137,6 +240,39 @@ impl World {
         world
     }
 
+    /// A [`World::peopled`] with the members node 1 and node 2, node 3 that waits for approval, node 4
+    /// that was removed, a token and a secret to join by, a certificate of node 2's and an alert.
+    pub fn with_nodes() -> Self {
+        let mut world = Self::peopled();
+        world.force(Change::NodeAdd { node: node(1) });
+        world.force(Change::NodeAdd { node: node(2) });
+        world.force(Change::TokenCreate {
+            token: NewToken {
+                approval: true,
+                ..token("used")
+            },
+        });
+        world.does("node 3", join(node(3), "used"));
+        world.force(Change::TokenCreate {
+            token: token("open"),
+        });
+        world.force(Change::SecretSet {
+            key: Some(public("secret")),
+        });
+        world.force(Change::NodeAdd { node: node(4) });
+        world.force(Change::NodeRemove { id: node_id(4) });
+        world.does(
+            "node 1",
+            Change::CertificateIssued {
+                certificate: issued(&[0x51]),
+            },
+        );
+        world.force(Change::AlertAdd {
+            alert: alert("ops"),
+        });
+        world
+    }
+
     /// The entry that would come next.
     pub fn next(&self, author: Author, change: Change) -> Entry {
         let head = self.state.head();
@@ -160,10 +296,14 @@ impl World {
         verify(&self.state, &bytes)
     }
 
-    /// The user called `name` tries, with the key of that name.
+    /// The user called `name`, or the node whose id is the second word of `name`, tries, with the key
+    /// of that name.
     pub fn tries(&self, name: &str, change: Change) -> Result<Verified, Refusal> {
-        let number = self.state.user_by_name(name).unwrap().uid;
-        self.attempt(Author::User(number), &key(name), change)
+        let author = match name.split(' ').nth(1) {
+            Some(number) => Author::Node(number.parse().unwrap()),
+            None => Author::User(self.state.user_by_name(name).unwrap().uid),
+        };
+        self.attempt(author, &key(name), change)
     }
 
     pub fn apply(&mut self, verified: &Verified) {
@@ -198,7 +338,7 @@ pub fn fold(log: &[impl AsRef<[u8]>], expected: &PublicKey) -> Result<State, Ref
 }
 
 /// Every kind of change, in the order of the numbers.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 29] = [
     "genesis",
     "user_add",
     "user_set",
@@ -214,6 +354,20 @@ pub const KINDS: [&str; 15] = [
     "issuing_ca_remove",
     "certificate_revoke",
     "user_import",
+    "node_add",
+    "node_join",
+    "node_approve",
+    "node_remove",
+    "node_rotate",
+    "node_set",
+    "token_create",
+    "token_revoke",
+    "secret_set",
+    "store_set",
+    "certificate_issued",
+    "alert_add",
+    "alert_remove",
+    "issuing_ca_activate",
 ];
 
 /// The kind of a change. A new variant stops this from compiling: give it its place in [`KINDS`], in
@@ -235,20 +389,20 @@ pub fn kind(change: &Change) -> &'static str {
         Change::IssuingCaRemove { .. } => 12,
         Change::CertificateRevoke { .. } => 13,
         Change::UserImport { .. } => 14,
-        Change::NodeAdd { .. }
-        | Change::NodeJoin { .. }
-        | Change::NodeApprove { .. }
-        | Change::NodeRemove { .. }
-        | Change::NodeRotate { .. }
-        | Change::NodeSet { .. }
-        | Change::TokenCreate { .. }
-        | Change::TokenRevoke { .. }
-        | Change::SecretSet { .. }
-        | Change::StoreSet { .. }
-        | Change::CertificateIssued { .. }
-        | Change::AlertAdd { .. }
-        | Change::AlertRemove { .. }
-        | Change::IssuingCaActivate { .. } => return "about nodes",
+        Change::NodeAdd { .. } => 15,
+        Change::NodeJoin { .. } => 16,
+        Change::NodeApprove { .. } => 17,
+        Change::NodeRemove { .. } => 18,
+        Change::NodeRotate { .. } => 19,
+        Change::NodeSet { .. } => 20,
+        Change::TokenCreate { .. } => 21,
+        Change::TokenRevoke { .. } => 22,
+        Change::SecretSet { .. } => 23,
+        Change::StoreSet { .. } => 24,
+        Change::CertificateIssued { .. } => 25,
+        Change::AlertAdd { .. } => 26,
+        Change::AlertRemove { .. } => 27,
+        Change::IssuingCaActivate { .. } => 28,
     };
     KINDS[number]
 }
@@ -425,6 +579,192 @@ pub fn golden() -> Vec<(&'static str, &'static str, Change)> {
             Change::UserRemove {
                 uid: uid(4_000_000_000),
             },
+        ),
+    ]
+    .into_iter()
+    .chain(golden_nodes())
+    .collect()
+}
+
+/// The golden entries about nodes, joining, certificates and alerts.
+fn golden_nodes() -> Vec<(&'static str, &'static str, Change)> {
+    let first = NewNode {
+        address: address("10.0.0.1:7433"),
+        hosts: vec![
+            "db.example.com".to_owned(),
+            "2001:db8::1".to_owned(),
+            "192.0.2.7".to_owned(),
+        ],
+        store: Some(store_address("10.0.0.1")),
+        ..node(1)
+    };
+    let bare = |number| NewNode {
+        address: address(&format!("[2001:db8::{number}]:7433")),
+        hosts: Vec::new(),
+        store: None,
+        ..node(number)
+    };
+    let token = |name: &str, approval, note: &str| Change::TokenCreate {
+        token: NewToken {
+            approval,
+            note: note.to_owned(),
+            ..token(name)
+        },
+    };
+    let set = |address, hosts: Option<&[&str]>, store| Change::NodeSet {
+        id: node_id(4),
+        address,
+        hosts: hosts.map(|hosts| hosts.iter().map(|host| (*host).to_owned()).collect()),
+        store,
+    };
+    let store = |store| Change::StoreSet { store };
+    let secret = |name: Option<&str>| Change::SecretSet {
+        key: name.map(public),
+    };
+    let ca = [&[0x30, 0x82, 0x01, 0x0b][..], &[0x5b; 267]].concat();
+    let issuer = Hash::of(&ca);
+    let certificate = Issued {
+        issuer,
+        by: Some(uid(10)),
+        ..issued(&[0x7b; 20])
+    };
+    let rooted = Issued {
+        serial: vec![0x80],
+        subject: "issuing CA 2".to_owned(),
+        kind: CertificateKind::IssuingCa,
+        holder: None,
+        issuer: Hash::of(b"root"),
+        ..issued(&[])
+    };
+    let webhook = NewAlert {
+        target: AlertTarget::Webhook {
+            url: "https://hooks.example.com/palisade".to_owned(),
+        },
+        ..alert("ops")
+    };
+    let mail = NewAlert {
+        target: AlertTarget::Smtp {
+            server: address("mail.example.com:465"),
+            from: "palisade@example.com".to_owned(),
+            to: vec!["a@example.com".to_owned(), "b@example.com".to_owned()],
+            user: Some("palisade".to_owned()),
+        },
+        ..alert("mail")
+    };
+    let silent = NewAlert {
+        sealed: BTreeMap::new(),
+        target: AlertTarget::Smtp {
+            server: address("127.0.0.1:25"),
+            from: "palisade@example.com".to_owned(),
+            to: vec!["a@example.com".to_owned()],
+            user: None,
+        },
+        ..alert("local-mail")
+    };
+    let url = |host: &str| format!("https://{host}:2379");
+    vec![
+        ("22-node_add", "quant", Change::NodeAdd { node: first }),
+        ("23-node_add-bare", "", Change::NodeAdd { node: bare(2) }),
+        ("24-token_create", "quant", token("token", true, "rack 7")),
+        ("25-node_join-token", "node 3", join(bare(3), "token")),
+        (
+            "26-node_approve",
+            "quant",
+            Change::NodeApprove { id: node_id(3) },
+        ),
+        ("27-secret_set", "quant", secret(Some("secret"))),
+        ("28-node_join-secret", "node 4", join(node(4), "secret")),
+        ("29-node_rotate", "node 4", rotate(4, "node 4 again")),
+        (
+            "30-node_set",
+            "node 4 again",
+            set(
+                Some(address("db4.example.com:7434")),
+                Some(&["node4.example.com"]),
+                Some(store_address("db4.example.com")),
+            ),
+        ),
+        ("31-node_set-hosts", "quant", set(None, Some(&[]), None)),
+        ("32-token_create-plain", "quant", token("other", false, "")),
+        (
+            "33-token_revoke",
+            "quant",
+            Change::TokenRevoke {
+                id: token_id("other"),
+            },
+        ),
+        ("34-secret_set-none", "quant", secret(None)),
+        ("35-store_set-managed", "quant", store(StoreConfig::Managed)),
+        (
+            "36-store_set-endpoints",
+            "quant",
+            store(StoreConfig::Endpoints(vec![
+                url("etcd1.example.com"),
+                url("[2001:db8::2]"),
+            ])),
+        ),
+        (
+            "37-store_set-embedded",
+            "quant",
+            store(StoreConfig::Embedded),
+        ),
+        (
+            "38-issuing_ca_add-second",
+            "",
+            Change::IssuingCaAdd { certificate: ca },
+        ),
+        (
+            "39-issuing_ca_activate",
+            "quant",
+            Change::IssuingCaActivate {
+                certificate: issuer,
+            },
+        ),
+        (
+            "40-certificate_issued",
+            "node 1",
+            Change::CertificateIssued { certificate },
+        ),
+        (
+            "41-certificate_issued-ca",
+            "quant",
+            Change::CertificateIssued {
+                certificate: rooted,
+            },
+        ),
+        (
+            "42-alert_add-webhook",
+            "quant",
+            Change::AlertAdd { alert: webhook },
+        ),
+        (
+            "43-alert_add-smtp",
+            "quant",
+            Change::AlertAdd { alert: mail },
+        ),
+        (
+            "44-alert_add-open",
+            "quant",
+            Change::AlertAdd { alert: silent },
+        ),
+        (
+            "45-alert_add-command",
+            "quant",
+            Change::AlertAdd {
+                alert: alert("pager"),
+            },
+        ),
+        (
+            "46-alert_remove",
+            "quant",
+            Change::AlertRemove {
+                name: "mail".to_owned(),
+            },
+        ),
+        (
+            "47-node_remove",
+            "quant",
+            Change::NodeRemove { id: node_id(2) },
         ),
     ]
 }
