@@ -271,6 +271,7 @@ impl Agent {
         )
         .await?;
         report.sessions_ended = session::end_shut_out(&running.session.client, state).await?;
+        report.sessions_ended += session::end_revoked(&running.session.client, state).await?;
         let mut tries = 0;
         loop {
             match running.execute(state).await {

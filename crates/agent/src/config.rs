@@ -32,6 +32,9 @@ pub struct Tcp {
     pub key: PathBuf,
     /// The cluster's CA, which clients' certificates must come from.
     pub ca: PathBuf,
+    /// The revocation lists of the root and of each issuing CA, in one PEM file. As long as it is not
+    /// there, PostgreSQL refuses every client's certificate.
+    pub lists: Option<PathBuf>,
 }
 
 impl Config {

@@ -23,15 +23,37 @@ fn paths(endpoint: &Endpoint) -> (PathBuf, PathBuf) {
     (data.join("pg_hba.conf"), data.join("pg_ident.conf"))
 }
 
-/// The names in the data directory of the certificate chain, its key and the CA. PostgreSQL's user need not be
-/// able to read where they come from.
-pub(crate) const TLS_FILES: [&str; 3] = ["palisade.crt", "palisade.key", "palisade.ca"];
+/// The names in the data directory of the certificate chain, its key, the CA and the revocation lists.
+/// PostgreSQL's user need not be able to read where they come from.
+pub(crate) const TLS_FILES: [&str; 4] = [
+    "palisade.crt",
+    "palisade.key",
+    "palisade.ca",
+    "palisade.crl",
+];
+
+/// What the copies are to hold.
+fn wanted(tcp: &Tcp) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let read = |path: &Path| std::fs::read(path).map_err(Error::file("read", path));
+    let [certificate, key, ca, lists] = TLS_FILES;
+    let mut wanted = vec![
+        (certificate, read(&tcp.certificate)?),
+        (key, read(&tcp.key)?),
+        (ca, read(&tcp.ca)?),
+    ];
+    if let Some(path) = &tcp.lists {
+        // PostgreSQL does not start on a file without anything in it. The CA's certificate is no list:
+        // with it alone OpenSSL finds none, and refuses every client's certificate.
+        let lists_or_none = if path.exists() { path } else { &tcp.ca };
+        wanted.push((lists, read(lists_or_none)?));
+    }
+    Ok(wanted)
+}
 
 /// Brings PostgreSQL's copies of its TLS files up to date. Returns whether they were not.
 pub(crate) fn copy_tls(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> Result<bool, Error> {
     let mut copied = false;
-    for (name, source) in TLS_FILES.iter().zip([&tcp.certificate, &tcp.key, &tcp.ca]) {
-        let contents = std::fs::read(source).map_err(Error::file("read", source))?;
+    for (name, contents) in wanted(tcp)? {
         let copy = endpoint.data_dir.join(name);
         if std::fs::read(&copy).ok().as_ref() != Some(&contents) {
             os::replace(&copy, contents, user)?;
@@ -43,13 +65,11 @@ pub(crate) fn copy_tls(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> Result<
 
 /// Whether a TLS file was renewed, or its copy changed.
 pub(crate) fn tls_differs(tcp: &Tcp, endpoint: &Endpoint) -> bool {
-    TLS_FILES
-        .iter()
-        .zip([&tcp.certificate, &tcp.key, &tcp.ca])
-        .any(|(name, source)| {
-            let copy = std::fs::read(endpoint.data_dir.join(name));
-            std::fs::read(source).ok() != copy.ok()
-        })
+    let differs = |(name, contents): &(&str, Vec<u8>)| {
+        std::fs::read(endpoint.data_dir.join(name)).ok().as_ref() != Some(contents)
+    };
+    // What can't be read can't be copied either; it is tried, and told of.
+    wanted(tcp).map_or(true, |files| files.iter().any(differs))
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -368,8 +368,8 @@ fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result
         ("log_destination", "stderr".to_owned()),
         ("logging_collector", "off".to_owned()),
     ];
-    if config.tcp.is_some() {
-        let [certificate, key, ca] = files::TLS_FILES;
+    if let Some(tcp) = &config.tcp {
+        let [certificate, key, ca, lists] = files::TLS_FILES;
         own.extend([
             ("ssl", "on".to_owned()),
             ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
@@ -377,6 +377,9 @@ fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result
             ("ssl_key_file", key.to_owned()),
             ("ssl_ca_file", ca.to_owned()),
         ]);
+        if tcp.lists.is_some() {
+            own.push(("ssl_crl_file", lists.to_owned()));
+        }
     } else {
         own.push(("ssl", "off".to_owned()));
     }

@@ -79,6 +79,51 @@ pub(crate) async fn end_shut_out(client: &Client, state: &State) -> Result<u64, 
     Ok(ended.unsigned_abs())
 }
 
+/// Ends the sessions past the gateway that were opened with a certificate that was revoked since: the
+/// lists keep out who comes, not who is inside.
+pub(crate) async fn end_revoked(client: &Client, state: &State) -> Result<u64, Error> {
+    const WHAT: &str = "end sessions";
+    if state.revocations().len() == 0 {
+        return Ok(0);
+    }
+    let query = "SELECT pid, client_serial::text FROM pg_stat_ssl WHERE client_serial IS NOT NULL";
+    let rows = client.query(query, &[]).await.map_err(Error::sql(WHAT))?;
+    let revoked = |row: &tokio_postgres::Row| {
+        let serial: String = row.get(1);
+        state.is_revoked(&bytes_of(&serial)).then(|| row.get(0))
+    };
+    let out: Vec<i32> = rows.iter().filter_map(revoked).collect();
+    if out.is_empty() {
+        return Ok(0);
+    }
+    let query =
+        "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM unnest($1::int4[]) AS pid";
+    let row = client
+        .query_one(query, &[&out])
+        .await
+        .map_err(Error::sql(WHAT))?;
+    let ended: i64 = row.get(0);
+    Ok(ended.unsigned_abs())
+}
+
+/// A number in decimal digits as big-endian bytes, without leading zeros.
+fn bytes_of(decimal: &str) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Vec::new();
+    for digit in decimal.chars().filter_map(|c| c.to_digit(10)) {
+        let mut carry = digit;
+        for byte in bytes.iter_mut().rev() {
+            let [low, high, ..] = (u32::from(*byte) * 10 + carry).to_le_bytes();
+            *byte = low;
+            carry = u32::from(high);
+        }
+        if carry > 0 {
+            let [low, ..] = carry.to_le_bytes();
+            bytes.insert(0, low);
+        }
+    }
+    bytes
+}
+
 /// Ends the sessions of users who were taken out of a role, and are not in it some other way: SET ROLE
 /// lasts as long as the session.
 pub(crate) async fn end_departed(client: &Client) -> Result<u64, Error> {
@@ -129,5 +174,19 @@ pub(crate) async fn with_blockers_ended<T>(
         if let Ok(done) = tokio::time::timeout(BLOCKED_AT_MOST, &mut work).await {
             return done;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_read_as_postgresql_writes_them() {
+        assert_eq!(bytes_of("0"), [] as [u8; 0]);
+        assert_eq!(bytes_of("255"), [255]);
+        assert_eq!(bytes_of("256"), [1, 0]);
+        let most = "1461501637330902918203684832716283019655932542975";
+        assert_eq!(bytes_of(most), [255; 20]);
     }
 }

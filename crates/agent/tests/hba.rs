@@ -46,6 +46,7 @@ async fn straight_to_the_port_only_with_set_transaction() {
         certificate: file("server.crt", certificate.pem()),
         key: file("server.key", key.serialize_pem()),
         ca: file("ca.crt", certificate.pem()),
+        lists: None,
     });
     let users =
         "+root* - +direct:select,set_transaction - +gated:select - +also:select,set_transaction";
@@ -133,6 +134,7 @@ async fn a_file_that_postgresql_refuses_is_not_put_in_force() {
         certificate: "/x".into(),
         key: "/x".into(),
         ca: "/x".into(),
+        lists: None,
     });
     let mut other = Agent::new(config).unwrap();
     other.start_on(bench.endpoint.clone()).await.unwrap();

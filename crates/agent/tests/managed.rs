@@ -129,6 +129,7 @@ async fn what_stands_in_the_way_is_told_with_its_remedy() {
         certificate: none.clone(),
         key: none.clone(),
         ca: none,
+        lists: None,
     });
     let told = start_error(busy).await;
     assert!(matches!(told, Error::PortInUse { .. }), "{told}");
