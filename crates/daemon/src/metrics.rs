@@ -63,7 +63,7 @@ impl Figure {
 
     /// The same figure with a label.
     #[must_use]
-    pub fn with(mut self, label: &'static str, value: impl ToString) -> Self {
+    pub fn with(mut self, label: &'static str, value: &dyn ToString) -> Self {
         self.labels.push((label, value.to_string()));
         self
     }
@@ -160,7 +160,7 @@ pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec
                 "Seconds until the server's certificate ends.",
                 seconds,
             )
-            .with("node", status.node.unwrap_or(0))
+            .with("node", &status.node.unwrap_or(0))
         }),
     );
     for node in &status.nodes {
@@ -172,7 +172,7 @@ pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec
                         "Seconds until the server's certificate ends.",
                         seconds,
                     )
-                    .with("node", node.id)
+                    .with("node", &node.id)
                 }),
             );
         }
@@ -184,7 +184,7 @@ pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec
                     "1 if this node reaches that node, else 0.",
                     flag(up),
                 )
-                .with("node", node.id),
+                .with("node", &node.id),
             );
         }
     }
@@ -200,7 +200,7 @@ fn alarm_figures(alarms: &[Alarm]) -> Vec<Figure> {
     }
     on.into_iter()
         .map(|(kind, number)| {
-            Figure::gauge("alarms", "Alarms that are on, by kind.", number).with("kind", kind)
+            Figure::gauge("alarms", "Alarms that are on, by kind.", number).with("kind", &kind)
         })
         .collect()
 }
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_label_can_not_forge_a_line() {
-        let figure = Figure::gauge("x", "x", 1.0).with("kind", "a\"} 1\npalisade_y 7");
+        let figure = Figure::gauge("x", "x", 1.0).with("kind", &"a\"} 1\npalisade_y 7");
         assert!(
             !text(&[figure])
                 .lines()

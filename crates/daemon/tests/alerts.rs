@@ -76,7 +76,7 @@ fn notice() -> Notice {
 fn sealed(target: AlertTarget, roots: Vec<Vec<u8>>) -> (Sender, Alert) {
     let own = SealSecret::generate().unwrap();
     let name = "ops".to_owned();
-    let secret = seal_secret(&own.public(), &name, TOKEN).unwrap();
+    let secret = seal_secret(&own.public(), &name, &target, TOKEN).unwrap();
     let alert = Alert {
         name,
         target,
@@ -208,6 +208,16 @@ async fn a_secret_opens_for_its_node_and_its_alert_alone() {
 
     let (sender, mut alert) = sealed(target(), Vec::new());
     alert.name = "other".to_owned();
+    let error = sender
+        .once(&alert, &notice())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("not sealed to this node's key"), "{error}");
+
+    // Whoever may write alerts pastes the sealed secret of another into one that leads to himself.
+    let (sender, mut alert) = sealed(target(), Vec::new());
+    alert.target = webhook("http://127.0.0.1:10/".to_owned());
     let error = sender
         .once(&alert, &notice())
         .await

@@ -69,10 +69,6 @@ fn message(envelope: &Envelope<'_>, notice: &Notice) -> Result<Message, SendErro
     message.body(notice.body()).map_err(told)
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that map_err calls"
-)]
 fn told(error: impl std::error::Error) -> SendError {
     let mut text = error.to_string();
     let mut source = error.source();

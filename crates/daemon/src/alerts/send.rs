@@ -128,19 +128,33 @@ impl Sender {
                 self.own
             ))
         })?;
-        let plain = seal::open(&self.secret, seal::ALERT, alert.name.as_bytes(), sealed)
-            .map_err(|_| SendError::new("its secret was not sealed to this node's key"))?;
+        let about = about(&alert.name, &alert.target)?;
+        let plain = seal::open(&self.secret, seal::ALERT, &about, sealed).map_err(|_| {
+            SendError::new("its secret was not sealed to this node's key for this alert and target")
+        })?;
         let text =
             std::str::from_utf8(&plain).map_err(|_| SendError::new("its secret is no text"))?;
         Ok(Some(Zeroizing::new(text.to_owned())))
     }
 }
 
-/// Seals the secret of the alert `name` to the key of one node, for [`palisade_ledger::NewAlert`]. Moved to
-/// another alert or another node, it does not open.
-pub fn seal_secret(to: &[u8; 32], name: &str, secret: &str) -> Result<Vec<u8>, SendError> {
-    seal::seal(to, seal::ALERT, name.as_bytes(), secret.as_bytes())
+/// Seals the secret of an alert to the key of one node, for [`palisade_ledger::NewAlert`]. Moved to an
+/// alert of another name or another target, or to another node, it does not open: else whoever may write
+/// alerts could have a node send him the secret of one that he can't read.
+pub fn seal_secret(
+    to: &[u8; 32],
+    name: &str,
+    target: &AlertTarget,
+    secret: &str,
+) -> Result<Vec<u8>, SendError> {
+    seal::seal(to, seal::ALERT, &about(name, target)?, secret.as_bytes())
         .map_err(|error| SendError::new(error.to_string()))
+}
+
+/// What a sealed secret is bound to.
+fn about(name: &str, target: &AlertTarget) -> Result<Vec<u8>, SendError> {
+    let target = serde_json::to_vec(target).map_err(|error| SendError::new(error.to_string()))?;
+    Ok(seal::about(&[name.as_bytes(), &target]))
 }
 
 /// TLS towards the world: the system's authorities and `roots`.
