@@ -3,6 +3,7 @@
 //! What runs in CI stands here or in `.ci/run`, so that a developer's machine does the same.
 
 mod bench;
+mod chaos;
 mod crash;
 mod fuzz;
 mod generate;
@@ -17,6 +18,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
   bench gateway [--rounds N] [--seconds N] [--clients N] [--json]
                       measure the gateway beside PgBouncer and straight PostgreSQL
+  chaos [--runs N] [--seed N]
+                      three nodes under N schedules of random faults (default 300; needs root)
   crash [--runs N]    kill the daemon amid appends N times (default 200)
   layers              check that every dependency edge is in the design's picture
   fuzz [--seconds N]  run each fuzz target for N seconds (default 10)
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let mut report = Report::to_terminal();
     let done = match words.as_slice() {
         ["bench", options @ ..] => bench::run(options, &mut report),
+        ["chaos", options @ ..] => chaos::run(options),
         ["crash", options @ ..] => crash::run(options),
         ["layers"] => layers::run(&mut report),
         ["fuzz", options @ ..] => fuzz::run(options),
