@@ -8,14 +8,19 @@ use std::time::Duration;
 use palisade_agent::Agent;
 use palisade_daemon::author::ClusterAuthor;
 use palisade_daemon::config::{Config, PostgresMode};
+use palisade_daemon::join;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{Ledger, OpenError};
 use palisade_daemon::pki::{self, Pki};
 use palisade_daemon::store::Store;
 use palisade_daemon::user_list::UserList;
-use palisade_ledger::{Change, State};
+use palisade_keys::SecretKey;
+use palisade_ledger::{AddressError, Change, RESERVED_NAME, State};
+use tokio::net::TcpListener;
 
 use super::error::NodeError;
+use super::own::{self, Own};
+use super::ports::{self, Ports};
 
 /// PostgreSQL's connections beyond the gateway's sessions: the agent's, those reserved for
 /// superusers, and some that come past the gateway.
@@ -27,14 +32,21 @@ pub(super) struct Begun {
     pub(super) pki: Pki,
     pub(super) users: Option<(UserList, ClusterAuthor)>,
     pub(super) listed: Option<BTreeSet<String>>,
+    /// The node, as the ledger names it.
+    pub(super) own: Option<Own>,
+    /// The cluster key, where it lies here.
+    pub(super) cluster: Option<ClusterAuthor>,
+    /// Where the API is to answer.
+    pub(super) api: Vec<TcpListener>,
 }
 
-/// Opens the node's cluster, or begins it if the directory holds none and the key is there.
+/// Opens the node's cluster; or becomes a node of one, if it was told how; or begins one, if the
+/// directory holds none and the key is there.
 pub(super) async fn begin(
-    config: &Config,
+    config: &mut Config,
     layout: &Layout,
     cluster: &str,
-    any_database: bool,
+    ports: Ports,
 ) -> Result<Begun, NodeError> {
     if config.postgres.mode == PostgresMode::Attached {
         return Err(NodeError::Attached);
@@ -43,7 +55,14 @@ pub(super) async fn begin(
         Some(path) => Some(cluster_key(path)?),
         None => None,
     };
+    let any_database = ports != Ports::Configured;
+    let mut api = Vec::new();
+    if !layout.is_initialized() && (layout.is_waiting() || !config.node.join.is_empty()) {
+        api = ports::api(config, ports, None).await?;
+        become_member(config, layout, author.as_ref(), &api).await?;
+    }
     let (ledger, pki) = if layout.is_initialized() {
+        join::await_approval(layout).await?;
         open(config, layout, author.as_ref(), any_database)?
     } else {
         let author = author
@@ -51,10 +70,17 @@ pub(super) async fn begin(
             .ok_or_else(|| NodeError::NoCluster(layout.root().to_owned()))?;
         create(config, layout, author, cluster).await?
     };
-    let (users, listed) = match (&config.security.user_list, author) {
+    if api.is_empty() {
+        let known = own::known(layout, &ledger.now())?;
+        api = ports::api(config, ports, known.as_ref()).await?;
+        ports::store(config, ports, known.as_ref());
+    }
+    let place = own::place(config, &api)?;
+    let own = Own::establish(layout, &ledger, author.as_ref(), place).await?;
+    let (users, listed) = match (&config.security.user_list, &author) {
         (Some(path), Some(author)) => {
-            let (list, listed) = user_list(path, &ledger, &author).await?;
-            (Some((list, author)), Some(listed))
+            let (list, listed) = user_list(path, &ledger, author).await?;
+            (Some((list, author.clone())), Some(listed))
         }
         (Some(path), None) => {
             tracing::warn!(
@@ -70,7 +96,41 @@ pub(super) async fn begin(
         pki,
         users,
         listed,
+        own,
+        cluster: author,
+        api,
     })
+}
+
+/// Makes the directory that of a member: by the cluster key, or by waiting for an operator.
+async fn become_member(
+    config: &Config,
+    layout: &Layout,
+    author: Option<&ClusterAuthor>,
+    api: &[TcpListener],
+) -> Result<(), NodeError> {
+    let place = own::place(config, api)?;
+    if layout.is_waiting() {
+        return super::waiting::serve(layout, place, api).await;
+    }
+    // The configuration was checked: node.join comes with the key.
+    let author = author.ok_or_else(|| NodeError::NoCluster(layout.root().to_owned()))?;
+    let key = SecretKey::from_text(&author.key().expose_text())
+        .map_err(|_| NodeError::NoCluster(layout.root().to_owned()))?;
+    let mut addresses = Vec::new();
+    for address in &config.node.join {
+        let address = address.parse();
+        addresses.push(address.map_err(|error: AddressError| NodeError::Place(error.to_string()))?);
+    }
+    let cluster = Some(key.public());
+    let way = join::Way::ClusterKey(key);
+    let joined = join::join(layout, &place, cluster, way, &addresses).await?;
+    // QuasarDB's manual, 2.3.7: the node is "recognized as a special user".
+    tracing::info!(
+        node = joined.id.get(),
+        "joined the cluster as {RESERVED_NAME}"
+    );
+    Ok(())
 }
 
 fn cluster_key(path: &Path) -> Result<ClusterAuthor, NodeError> {
@@ -145,15 +205,18 @@ async fn user_list(
     Ok((list, reading.named))
 }
 
-/// The names and addresses that the server's certificate speaks for.
-pub(super) fn hosts(config: &Config) -> Vec<String> {
-    let mut hosts = vec!["localhost".to_owned()];
+/// The machine's name, if it has one that a certificate can say.
+pub(super) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     let name = name.trim();
-    if !name.is_empty() && name.chars().all(plain) {
-        hosts.push(name.to_owned());
-    }
+    (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
+}
+
+/// The names and addresses that the server's certificate speaks for.
+pub(super) fn hosts(config: &Config) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned()];
+    hosts.extend(host_name());
     let own = config.gateway.listen.iter().map(std::net::SocketAddr::ip);
     let loopback = [
         IpAddr::from([127, 0, 0, 1]),
@@ -190,9 +253,10 @@ pub(super) fn agent(config: &Config, layout: &Layout, state: &State) -> palisade
     agent.tcp = config.postgres.listen.map(|address| palisade_agent::Tcp {
         addresses: vec![address.to_string()],
         port: config.postgres.port,
-        certificate: layout.server_certificate(),
-        key: layout.server_key(),
+        certificate: layout.serving_certificate(),
+        key: layout.serving_key(),
         ca: layout.root_certificate(),
+        lists: Some(layout.lists()),
     });
     agent
 }

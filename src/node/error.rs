@@ -54,6 +54,27 @@ pub(crate) enum NodeError {
     /// Randomness.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
+    /// The node's keys.
+    #[error(transparent)]
+    Keys(#[from] palisade_daemon::identity::IdentityError),
+    /// Joining.
+    #[error("this node can't join: {0}")]
+    Join(#[from] palisade_daemon::join::JoinError),
+    /// The CA.
+    #[error(transparent)]
+    Ca(#[from] palisade_daemon::ca::CaError),
+    /// TLS of the API.
+    #[error(transparent)]
+    Tls(#[from] palisade_link::tls::ConfigError),
+    /// An address.
+    #[error("this node's address can't be used: {0}")]
+    Place(String),
+    /// The node was removed, or its keys were lost.
+    #[error("the node in {} is not (or no longer) a member of its cluster", .0.display())]
+    NotMember(PathBuf),
+    /// A signal, before the node served.
+    #[error("stopped while waiting")]
+    Interrupted,
     /// There is no cluster and no key to begin one with.
     #[error("{} holds no cluster yet, and there is no cluster private key to begin one with", .0.display())]
     NoCluster(PathBuf),
@@ -131,7 +152,18 @@ impl NodeError {
             Self::UserList(UserListError::File(_)) => {
                 Some("check the path in security.user_list and the file's permissions".to_owned())
             }
+            Self::NotMember(_) => Some(
+                "it was removed, or its key is another than the ledger has: begin in another directory, and join \
+                 anew (palisade join)"
+                    .to_owned(),
+            ),
+            Self::Place(_) => Some("name host and port in api.advertise".to_owned()),
             Self::Config(_)
+            | Self::Keys(_)
+            | Self::Join(_)
+            | Self::Ca(_)
+            | Self::Tls(_)
+            | Self::Interrupted
             | Self::File(_)
             | Self::Pki(_)
             | Self::Store(_)

@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::ca::CaService;
 use palisade_daemon::ledger::Ledger;
-use palisade_daemon::pki::{Pki, PkiError, ServerLeaf};
-use palisade_daemon::system;
+use palisade_daemon::pki::ServerLeaf;
 use palisade_daemon::user_list::{Reading, UserList};
-use palisade_gateway::TlsIdentity;
 use tokio::sync::Notify;
 
 use super::status::Board;
@@ -18,14 +16,15 @@ use super::status::Board;
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// How often the CA looks after its lists, when the ledger does not change.
+const DUTIES_EVERY: Duration = Duration::from_secs(30);
+
 /// What is followed, and who is told.
 pub(super) struct Files {
     pub(super) ledger: Ledger,
     pub(super) users: Option<(UserList, ClusterAuthor)>,
-    pub(super) pki: Pki,
+    pub(super) ca: CaService,
     pub(super) leaf: ServerLeaf,
-    pub(super) identity: Arc<ArcSwap<TlsIdentity>>,
-    pub(super) hosts: Vec<String>,
     pub(super) board: Board,
     /// Whether the user list is `up`'s own, which says nothing of the other users.
     pub(super) own_list: bool,
@@ -34,13 +33,18 @@ pub(super) struct Files {
 
 /// Follows the files until the task ends.
 pub(super) async fn files(mut files: Files) {
+    let mut state = files.ledger.state();
+    let mut duties = tokio::time::interval(DUTIES_EVERY);
+    duties.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = files.reload.notified() => tracing::info!("reloading"),
+            _ = duties.tick() => files.do_duties().await,
+            Ok(()) = state.changed() => files.do_duties().await,
         }
         files.follow_users().await;
-        files.follow_certificate();
+        files.follow_certificate().await;
     }
 }
 
@@ -64,29 +68,27 @@ impl Files {
 
     /// Loads a certificate that was put in place by hand, and renews our own when it is due. What
     /// can't be used is refused, and the old one kept.
-    fn follow_certificate(&mut self) {
-        let replaced = self.pki.is_replaced(&self.leaf);
-        if !replaced && !self.leaf.is_due(system::now()) {
-            return;
-        }
-        let days = self.ledger.now().server_certificate_days();
-        match self.load_certificate(days) {
-            Ok(()) => {
-                tracing::info!(until = %self.leaf.until, "the server's certificate was loaded");
-                self.board.set_certificate(&self.leaf);
+    async fn follow_certificate(&mut self) {
+        match self.ca.follow_server(&self.leaf).await {
+            Ok(None) => {}
+            Ok(Some(leaf)) => {
+                tracing::info!(until = %leaf.until, "the server's certificate was loaded");
+                self.board.set_certificate(&leaf);
                 self.board.solve("server certificate");
+                self.leaf = leaf;
             }
-            Err(error) => self.board.problem("server certificate", error),
+            Err(error) => self.board.problem("server certificate", error.to_string()),
         }
     }
 
-    fn load_certificate(&mut self, days: u16) -> Result<(), String> {
-        let text = |error: PkiError| error.to_string();
-        let leaf = self.pki.server(&self.hosts, days).map_err(text)?;
-        let identity = TlsIdentity::from_leaf(&leaf.leaf).map_err(|error| error.to_string())?;
-        self.identity.store(Arc::new(identity));
-        self.leaf = leaf;
-        Ok(())
+    /// What the CA does again and again.
+    async fn do_duties(&self) {
+        for (about, trouble) in self.ca.duties().await {
+            match trouble {
+                Some(trouble) => self.board.problem(about, trouble),
+                None => self.board.solve(about),
+            }
+        }
     }
 }
 

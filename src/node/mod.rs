@@ -1,31 +1,41 @@
 //! One running node: the daemon, the gateway and the agent, wired together.
 //!
 //! ```text
-//!   Ledger --watch(State)--> gateway (who may enter)
-//!        \--watch(State)--> reconciler (what PostgreSQL enforces) --applied--> control socket
-//!   files (users.cfg, certificates) --follow--> Ledger, gateway
-//!   control socket --checked commands--> reconciler, stop
+//!   Ledger --watch(State)--> gateway (who may enter), API (who may ask)
+//!        \--watch(State)--> reconciler (what PostgreSQL enforces) --applied--> control socket, API
+//!   files (users.cfg, certificates) --follow--> Ledger, CA --leaf--> gateway, API, PostgreSQL
+//!   control socket, API --checked commands--> commands: reconciler, CA, the node's own keys
+//!   Poller <--hello--> the other nodes; who is the master
 //! ```
 //!
 //! The crates know nothing of each other; this module knows them all and decides nothing.
 
 mod begin;
+mod commands;
+mod doors;
 mod error;
 mod follow;
 mod log;
+mod member;
+mod own;
+mod peers;
+mod ports;
 mod reconcile;
 mod status;
+mod waiting;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use palisade_agent::Agent;
+use palisade_daemon::ca::{self, CaService};
 use palisade_daemon::config::Config;
 use palisade_daemon::control::{self, Allowed, Control, Wires};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
-use palisade_daemon::pki;
-use palisade_gateway::{Gateway, TlsIdentity};
+use palisade_daemon::pki::ServerLeaf;
+use palisade_gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -33,7 +43,14 @@ use tokio::task::JoinSet;
 use begin::Begun;
 pub(crate) use error::NodeError;
 pub(crate) use log::{start as start_log, start_quiet as start_quiet_log};
+use member::Member;
+pub(crate) use ports::Ports;
 use status::Board;
+
+/// How long a new node waits for the issuer's certificate.
+const CERTIFICATE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two attempts to get it.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(1);
 
 /// What a node is told.
 pub(crate) struct Options {
@@ -51,87 +68,191 @@ pub(crate) struct Running {
     stop: watch::Sender<bool>,
     stopped: mpsc::Receiver<()>,
     socket: std::path::PathBuf,
-    addresses: Vec<std::net::SocketAddr>,
+    addresses: Vec<SocketAddr>,
     database: String,
+    ledger: Ledger,
 }
 
 /// Starts a node; `progress` is told each step as it begins.
 pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<Running, NodeError> {
-    let config = options.config;
+    let Options {
+        mut config,
+        cluster,
+        is_up,
+    } = options;
     let layout = Layout::new(&config.node.data_directory);
     layout.create()?;
     progress("Opening the doors");
     let listeners = listen(&config).await?;
     progress("Reading the ledger");
-    let begun = begin::begin(&config, &layout, &options.cluster, options.is_up).await?;
-    let hosts = begin::hosts(&config);
-    let state = begun.ledger.now();
-    let leaf = begun.pki.server(&hosts, state.server_certificate_days())?;
-    let identity = Arc::new(ArcSwap::from_pointee(TlsIdentity::from_leaf(&leaf.leaf)?));
+    let who = if is_up {
+        Ports::Free
+    } else {
+        Ports::Configured
+    };
+    let mut begun = begin::begin(&mut config, &layout, &cluster, who).await?;
+    let api = std::mem::take(&mut begun.api);
+    let member = begun
+        .own
+        .as_ref()
+        .map(|own| Member::new(own.clone(), begun.ledger.clone()));
+    let certificates = certificates(&config, &layout, begun, member.as_ref()).await?;
     progress("Starting PostgreSQL");
+    let state = certificates.ledger.now();
     let mut agent = Agent::new(begin::agent(&config, &layout, &state))?;
     agent.start().await?;
     progress("Bringing PostgreSQL in line with the ledger");
-    let own_list = options.is_up;
-    serve(
+    agent.apply(&state).await?;
+    let parts = Parts {
         config,
         layout,
-        begun,
         agent,
-        listeners,
-        (leaf, identity, own_list),
+        member,
+        own_list: is_up,
+    };
+    serve(
+        parts,
+        certificates,
+        Listeners {
+            gateway: listeners,
+            api,
+        },
     )
-    .await
 }
 
 /// Begins a cluster, as `start` does, but serves nothing. What is there already is kept.
 pub(crate) async fn begin_only(config: &Config, cluster: &str) -> Result<Ledger, NodeError> {
     let layout = Layout::new(&config.node.data_directory);
     layout.create()?;
-    let begun = begin::begin(config, &layout, cluster, true).await?;
+    let mut config = config.clone();
+    let begun = begin::begin(&mut config, &layout, cluster, Ports::None).await?;
     Ok(begun.ledger)
 }
 
-type Identity = (pki::ServerLeaf, Arc<ArcSwap<TlsIdentity>>, bool);
-
-async fn serve(
+/// What a node has before its doors open.
+struct Parts {
     config: Config,
     layout: Layout,
+    agent: Agent,
+    member: Option<Member>,
+    own_list: bool,
+}
+
+struct Listeners {
+    gateway: Vec<TcpListener>,
+    api: Vec<TcpListener>,
+}
+
+/// The ledger, and the leaf that the doors begin with.
+struct Certificates {
+    ledger: Ledger,
+    ca: CaService,
+    leaf: ServerLeaf,
+    problem: Option<ca::CaError>,
+    users: Option<(
+        palisade_daemon::user_list::UserList,
+        palisade_daemon::author::ClusterAuthor,
+    )>,
+    listed: Option<std::collections::BTreeSet<String>>,
+}
+
+async fn certificates(
+    config: &Config,
+    layout: &Layout,
     begun: Begun,
-    mut agent: Agent,
-    listeners: Vec<TcpListener>,
-    (leaf, identity, own_list): Identity,
+    member: Option<&Member>,
+) -> Result<Certificates, NodeError> {
+    let wires = ca::Wires {
+        node: begun.own.map(|own| own.author),
+        cluster: begun.cluster,
+        names: begin::hosts(config),
+    };
+    let ca = CaService::new(begun.pki, begun.ledger.clone(), wires);
+    if let Some(member) = member {
+        ca.set_others(Arc::new(member.peers()));
+        member.fetch_root(layout).await;
+    }
+    let deadline = tokio::time::Instant::now() + CERTIFICATE_WITHIN;
+    let (leaf, problem) = loop {
+        match ca.begin_server().await {
+            Ok(begun) => break begun,
+            // The issuer may be on its way up.
+            Err(ca::CaError::Remote(reason)) if tokio::time::Instant::now() < deadline => {
+                tracing::info!(reason, "waiting for this node's certificate");
+                tokio::time::sleep(CERTIFICATE_EVERY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok(Certificates {
+        ledger: begun.ledger,
+        ca,
+        leaf,
+        problem,
+        users: begun.users,
+        listed: begun.listed,
+    })
+}
+
+fn serve(
+    parts: Parts,
+    certificates: Certificates,
+    listeners: Listeners,
 ) -> Result<Running, NodeError> {
-    let state = begun.ledger.now();
-    agent.apply(&state).await?;
-    let board = Board::new(&begun.ledger, &config, begin::version(&agent));
+    let Parts {
+        config,
+        layout,
+        agent,
+        member,
+        own_list,
+    } = parts;
+    let Certificates {
+        ledger,
+        ca,
+        leaf,
+        problem,
+        users,
+        listed,
+    } = certificates;
+    let state = ledger.now();
+    let board = Board::new(&ledger, &config, begin::version(&agent));
     board.set_certificate(&leaf);
-    if let Some(listed) = begun.listed.filter(|_| !own_list) {
+    if let Some(listed) = listed.filter(|_| !own_list) {
         board.set_listed(listed);
+    }
+    if let Some(problem) = problem {
+        board.problem("server certificate", problem.to_string());
     }
 
     let (stop, stopping) = watch::channel(false);
     let (stopped, has_stopped) = mpsc::channel(1);
     let (commands, permitted) = mpsc::channel(4);
+    let (to_postgres, for_postgres) = mpsc::channel(4);
     let (applied, follow_applied) = watch::channel(state.head().seq);
     let reload = Arc::new(Notify::new());
     let mut tasks = JoinSet::new();
 
+    let shown = doors::Shown::new(
+        &leaf.leaf,
+        member.as_ref().map(Member::identity),
+        door_addresses(&config, &listeners),
+    )?;
+    let shown = Arc::new(shown);
+    ca.set_doors(shown.clone());
     let gateway = Gateway::new(
         begin::gateway(&config, &layout, &agent)?,
-        begun.ledger.state(),
-        identity.clone(),
+        ledger.state(),
+        shown.gateway.clone(),
     );
     board.observe(gateway.observer());
-    let addresses = listeners
-        .iter()
-        .filter_map(|l| l.local_addr().ok())
-        .collect();
-    let closing = stopping.clone();
-    tasks.spawn(gateway.serve(listeners, until(closing)));
+    let addresses = bound(&listeners.gateway);
+    let out = member
+        .as_ref()
+        .map(|member| member.removed(&board, &mut tasks));
+    tasks.spawn(gateway.serve(listeners.gateway, either(stopping.clone(), out.clone())));
 
     let control = Control::new(
-        begun.ledger.clone(),
+        ledger.clone(),
         Allowed {
             stop: config.security.enable_stop,
             purge_all: config.security.enable_purge_all,
@@ -141,32 +262,57 @@ async fn serve(
             commands,
             applied: follow_applied,
             reload: reload.clone(),
-            node: None,
+            node: member.as_ref().map(Member::id),
         },
     );
+    if let (Some(member), Some((tls, _))) = (&member, &shown.api) {
+        board.set_member(member, &ca);
+        let services = member.services(&board, &ca, &layout);
+        let door = member.door(services, &control, tls.clone());
+        for listener in listeners.api {
+            let served = door.clone().serve(listener);
+            let out = either(stopping.clone(), out.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = served => {}
+                    () = out => {}
+                }
+            });
+        }
+        member.spawn(&mut tasks);
+    }
     let socket = config.control_socket();
     let listener = control::bind(&socket)?;
+    let metrics = board.metrics();
     tasks.spawn(async move {
-        if let Err(error) = control.serve(listener, Arc::new(String::new)).await {
+        if let Err(error) = control.serve(listener, metrics).await {
             tracing::error!(%error, "the control socket failed");
         }
     });
+    let refresh = shown.refresh.clone();
+    let parts = commands::Parts {
+        postgres: to_postgres,
+        ca: ca.clone(),
+        member: member.clone(),
+        layout: layout.clone(),
+        shown,
+    };
+    tasks.spawn(commands::run(permitted, parts));
     tasks.spawn(follow::files(follow::Files {
-        ledger: begun.ledger.clone(),
-        users: begun.users,
-        pki: begun.pki,
+        ledger: ledger.clone(),
+        users,
+        ca,
         leaf,
-        identity,
-        hosts: begin::hosts(&config),
         board: board.clone(),
         own_list,
         reload,
     }));
     let reconciler = reconcile::Reconciler {
         agent,
-        state: begun.ledger.state(),
+        state: ledger.state(),
         applied,
-        permitted,
+        permitted: for_postgres,
+        refresh,
         stop: stop.clone(),
         stopped,
         board,
@@ -179,12 +325,13 @@ async fn serve(
         socket,
         addresses,
         database: state.database().to_owned(),
+        ledger,
     })
 }
 
 impl Running {
     /// Where the gateway listens.
-    pub(crate) fn addresses(&self) -> &[std::net::SocketAddr] {
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
@@ -193,13 +340,23 @@ impl Running {
         &self.database
     }
 
+    /// The node's ledger.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Serves until a signal or a command says stop, then stops PostgreSQL and everything else.
-    pub(crate) async fn wait(mut self) -> Result<(), NodeError> {
+    pub(crate) async fn wait(self) -> Result<(), NodeError> {
         let mut stopping = self.stop.subscribe();
         tokio::select! {
             () = signals() => tracing::info!("stopping: signal"),
             _ = stopping.wait_for(|stop| *stop) => tracing::info!("stopping: command"),
         }
+        self.stop().await
+    }
+
+    /// Stops PostgreSQL and everything else.
+    pub(crate) async fn stop(mut self) -> Result<(), NodeError> {
         self.stop.send_replace(true);
         // The reconciler stops PostgreSQL last, and says when it has.
         self.stopped.recv().await;
@@ -209,8 +366,39 @@ impl Running {
     }
 }
 
+fn bound(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    addresses.filter_map(Result::ok).collect()
+}
+
+fn door_addresses(config: &Config, listeners: &Listeners) -> Vec<ca::DoorAddress> {
+    let mut addresses = Vec::new();
+    for at in bound(&listeners.gateway) {
+        addresses.push(doors::door("gateway", at, true));
+    }
+    for at in bound(&listeners.api) {
+        addresses.push(doors::door("API", at, false));
+    }
+    if let Some(ip) = config.postgres.listen {
+        let at = SocketAddr::new(ip, config.postgres.port);
+        addresses.push(doors::door("PostgreSQL", at, true));
+    }
+    addresses
+}
+
 async fn until(mut stopping: watch::Receiver<bool>) {
     stopping.wait_for(|stop| *stop).await.ok();
+}
+
+/// Until the node stops or, where it can be, is removed from its cluster.
+async fn either(stopping: watch::Receiver<bool>, out: Option<watch::Receiver<bool>>) {
+    match out {
+        None => until(stopping).await,
+        Some(out) => tokio::select! {
+            () = until(stopping) => {}
+            () = until(out) => {}
+        },
+    }
 }
 
 async fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {

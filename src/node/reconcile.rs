@@ -7,7 +7,7 @@ use palisade_agent::Agent;
 use palisade_daemon::control::Permitted;
 use palisade_ledger::State;
 use palisade_link::api::{Command, Done};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::status::Board;
 
@@ -22,6 +22,8 @@ pub(super) struct Reconciler {
     pub(super) state: watch::Receiver<Arc<State>>,
     pub(super) applied: watch::Sender<u64>,
     pub(super) permitted: mpsc::Receiver<Permitted>,
+    /// Told when PostgreSQL's certificate files are others.
+    pub(super) refresh: Arc<Notify>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) stopped: mpsc::Sender<()>,
     pub(super) board: Board,
@@ -40,6 +42,7 @@ pub(super) async fn run(mut task: Reconciler, stopping: impl Future<Output = ()>
             Some(permitted) = task.permitted.recv() => task.command(permitted).await,
             Ok(()) = task.state.changed() => task.apply().await,
             () = changed.notified() => task.check().await,
+            () = task.refresh.notified() => task.refresh().await,
             _ = drift.tick() => task.check().await,
         }
     }
@@ -101,6 +104,19 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Has PostgreSQL take up its certificate files.
+    async fn refresh(&mut self) {
+        let state = self.state.borrow().clone();
+        match self.agent.mend(&state).await {
+            Ok(report) => {
+                for step in report.steps {
+                    tracing::debug!(step, "postgresql");
+                }
+            }
+            Err(error) => self.board.problem("postgresql", error.to_string()),
+        }
+    }
+
     async fn command(&mut self, permitted: Permitted) {
         let result = match permitted.command {
             Command::Stop => {
@@ -122,7 +138,7 @@ impl Reconciler {
             | Command::CaCutOver { .. }
             | Command::CaAbandon { .. }
             | Command::StoreMove { .. }
-            | Command::AlertTest { .. } => Err("this node can't do that yet".to_owned()),
+            | Command::AlertTest { .. } => Err("this is no command for PostgreSQL".to_owned()),
         };
         let result = result.map(|message| Done {
             message,

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use palisade_daemon::ca::CaService;
 use palisade_daemon::config::Config;
 use palisade_daemon::ledger::Ledger;
+use palisade_daemon::members::Table;
 use palisade_daemon::pki::ServerLeaf;
-use palisade_daemon::system;
+use palisade_daemon::{metrics, system};
 use palisade_gateway::Observer;
-use palisade_ledger::State;
-use palisade_link::api::{DriftLine, HeadReply, Status};
+use palisade_ledger::{NodeId, State};
+use palisade_link::api::{DriftLine, HeadReply, Hello, Status, StoreStatus};
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+
+use super::member::Member;
 
 /// Differences that are kept for showing.
 const MAX_DRIFT: usize = 100;
@@ -24,6 +29,7 @@ const NO_SUPERUSER: &str = "there is no superuser who may log in: name one in th
 pub(super) struct Board {
     ledger: Ledger,
     news: Arc<Mutex<News>>,
+    started: String,
 }
 
 struct News {
@@ -35,6 +41,14 @@ struct News {
     certificate_until: Option<String>,
     listed: Option<BTreeSet<String>>,
     problems: BTreeMap<&'static str, String>,
+    membership: Option<Membership>,
+}
+
+/// What the board asks about this node among the others.
+struct Membership {
+    id: NodeId,
+    table: watch::Receiver<Arc<Table>>,
+    ca: CaService,
 }
 
 impl Board {
@@ -53,11 +67,21 @@ impl Board {
             certificate_until: None,
             listed: None,
             problems: BTreeMap::new(),
+            membership: None,
         };
         Self {
             ledger: ledger.clone(),
             news: Arc::new(Mutex::new(news)),
+            started: system::now().format(&Rfc3339).unwrap_or_default(),
         }
+    }
+
+    pub(super) fn set_member(&self, member: &Member, ca: &CaService) {
+        self.news().membership = Some(Membership {
+            id: member.id(),
+            table: member.table(),
+            ca: ca.clone(),
+        });
     }
 
     fn news(&self) -> MutexGuard<'_, News> {
@@ -116,37 +140,96 @@ impl Board {
         Arc::new(move || board.status())
     }
 
+    /// The figures, as `OpenMetrics` text.
+    pub(super) fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let board = self.clone();
+        Arc::new(move || {
+            let status = board.status();
+            metrics::text(&metrics::of_cluster(&status, &[], system::now()))
+        })
+    }
+
+    /// What this node says to the others.
+    pub(super) fn hello(&self) -> Hello {
+        let state = self.ledger.now();
+        self.hello_of(&state, &self.news())
+    }
+
+    fn hello_of(&self, state: &State, news: &News) -> Hello {
+        let membership = news.membership.as_ref();
+        Hello {
+            node: membership.map(|member| member.id.get()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            head: head(state, news),
+            store: StoreStatus::default(),
+            issuer: membership.is_some_and(|member| member.ca.is_issuer()),
+            certificate_until: news.certificate_until.clone(),
+            problems: problems(state, news),
+            sessions: sessions(news),
+            started: self.started.clone(),
+            master: master(news),
+            ..Hello::default()
+        }
+    }
+
     fn status(&self) -> Status {
         let state = self.ledger.now();
         let news = self.news();
-        let mut problems: Vec<String> = news.problems.values().cloned().collect();
-        if !state
-            .users()
-            .any(|user| user.superuser && user.may_log_in())
-        {
-            problems.push(NO_SUPERUSER.to_owned());
-        }
-        let sessions = news.observer.as_ref().map_or(0, |o| o.sessions().len());
+        let hello = self.hello_of(&state, &news);
+        let membership = news.membership.as_ref();
+        let nodes = membership.map_or_else(Vec::new, |member| {
+            let table = member.table.borrow().clone();
+            table.lines(&state, Some(member.id), &hello)
+        });
         Status {
             cluster: state.cluster().to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: hello.version,
             database: state.database().to_owned(),
-            head: HeadReply {
-                seq: state.head().seq,
-                hash: state.head().hash.to_string(),
-                applied: news.applied >= Some(state.head().seq),
-            },
+            head: hello.head,
             gateway: news.gateway.clone(),
             postgres: news.postgres.clone(),
             applied: news.applied,
-            sessions: u64::try_from(sessions).unwrap_or(u64::MAX),
+            sessions: hello.sessions,
             drift: news.drift.clone(),
-            certificate_until: news.certificate_until.clone(),
+            certificate_until: hello.certificate_until,
             not_in_user_list: unlisted(&state, news.listed.as_ref()),
-            problems,
-            ..Status::default()
+            problems: hello.problems,
+            node: hello.node,
+            master: hello.master,
+            nodes,
+            store: hello.store,
         }
     }
+}
+
+fn head(state: &State, news: &News) -> HeadReply {
+    HeadReply {
+        seq: state.head().seq,
+        hash: state.head().hash.to_string(),
+        applied: news.applied >= Some(state.head().seq),
+    }
+}
+
+fn problems(state: &State, news: &News) -> Vec<String> {
+    let mut problems: Vec<String> = news.problems.values().cloned().collect();
+    let administered = state
+        .users()
+        .any(|user| user.superuser && user.may_log_in());
+    if !administered {
+        problems.push(NO_SUPERUSER.to_owned());
+    }
+    problems
+}
+
+fn sessions(news: &News) -> u64 {
+    let sessions = news.observer.as_ref().map_or(0, |o| o.sessions().len());
+    u64::try_from(sessions).unwrap_or(u64::MAX)
+}
+
+fn master(news: &News) -> Option<u32> {
+    let member = news.membership.as_ref()?;
+    let master = member.table.borrow().master?;
+    Some(master.get())
 }
 
 /// Users of the ledger whom a followed user list does not name.

@@ -125,6 +125,12 @@ impl Layout {
         self.private().join("join.secret")
     }
 
+    /// There as long as a node that joined waits for approval.
+    #[must_use]
+    pub fn pending(&self) -> PathBuf {
+        self.private().join("join.pending")
+    }
+
     /// Whether a node lives here that waits to be added to a cluster.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

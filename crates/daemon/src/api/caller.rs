@@ -103,6 +103,8 @@ pub const DOORS: &[(&str, &str, Access)] = &[
     ("POST", path::COMMANDS, Access::MembersAndUsers),
     ("POST", path::CERTIFICATE, Access::Members),
     ("POST", path::CA_PROVE, Access::Members),
+    ("GET", path::CA_ROOT, Access::Members),
+    ("GET", path::CA_LISTS, Access::Members),
     ("GET", path::METRICS, Access::MembersAndSystem),
 ];
 

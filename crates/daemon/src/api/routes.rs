@@ -27,6 +27,7 @@ use crate::system;
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 
 type Certificates = dyn Fn(NodeId, CertificateRequest) -> Answer<CertificateReply> + Send + Sync;
+type Pem = dyn Fn() -> Result<Vec<u8>, String> + Send + Sync;
 type CaProofs = dyn Fn(CaProof) -> Answer<Done> + Send + Sync;
 
 /// Who answers behind the doors that the control socket does not have.
@@ -40,6 +41,10 @@ pub struct Services {
     pub certificates: Arc<Certificates>,
     /// Proves that it works with a new issuing CA.
     pub ca_proofs: Arc<CaProofs>,
+    /// The root's certificate.
+    pub root: Arc<Pem>,
+    /// The revocation lists.
+    pub lists: Arc<Pem>,
     /// The metrics, as `OpenMetrics` text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -72,6 +77,8 @@ impl Services {
             .route(path::ENTRIES, post(append))
             .route(path::CERTIFICATE, post(certificate))
             .route(path::CA_PROVE, post(ca_prove))
+            .route(path::CA_ROOT, get(root))
+            .route(path::CA_LISTS, get(lists))
             .route(path::METRICS, get(metrics))
             .layer(DefaultBodyLimit::max(
                 palisade_ledger::limits::MAX_ENTRY_BYTES,
@@ -172,6 +179,14 @@ async fn ca_prove(
     Json(proof): Json<CaProof>,
 ) -> Result<Json<Done>, Refused> {
     answer((api.services.ca_proofs)(proof).await)
+}
+
+async fn root(Shared(api): Shared<Api>) -> Result<Vec<u8>, Refused> {
+    answer((api.services.root)()).map(|Json(pem)| pem)
+}
+
+async fn lists(Shared(api): Shared<Api>) -> Result<Vec<u8>, Refused> {
+    answer((api.services.lists)()).map(|Json(pem)| pem)
 }
 
 fn answer<T>(result: Result<T, String>) -> Result<Json<T>, Refused> {

@@ -77,7 +77,7 @@ impl CaService {
             let ours = |leaf: &ServerLeaf| leaf.is_ours(state.cluster_key());
             match self.read_checked(now) {
                 Ok(leaf) => leaf,
-                // Somebody removed both files: he wants the node's own.
+                // Somebody removed the file: he wants the node's own.
                 Err(_)
                     if self.is_removed()
                         || self.inner.pki.read_server().is_ok_and(|leaf| ours(&leaf)) =>
@@ -118,7 +118,7 @@ impl CaService {
 
     fn is_removed(&self) -> bool {
         let layout = self.inner.pki.layout();
-        !layout.server_certificate().exists() && !layout.server_key().exists()
+        !layout.server_certificate().exists()
     }
 
     fn read_checked(&self, now: OffsetDateTime) -> Result<ServerLeaf, CaError> {

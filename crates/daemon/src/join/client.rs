@@ -33,6 +33,8 @@ use crate::system;
 const WITHIN: Duration = Duration::from_secs(10);
 /// For a page of the ledger, and for an append that waits for PostgreSQL there.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+/// How often a node that waits asks whether it was approved.
+const LOOK: Duration = Duration::from_secs(2);
 /// How often the entry is signed anew because another came first.
 const TRIES: usize = 16;
 
@@ -100,6 +102,9 @@ pub enum JoinError {
     /// The node is one already.
     #[error("{} holds a node of a cluster already", .0.display())]
     Occupied(std::path::PathBuf),
+    /// The node was removed while it waited.
+    #[error("the node in {} was refused", .0.display())]
+    Gone(std::path::PathBuf),
     /// Another thread failed.
     #[error("the work was cut short: {0}")]
     Task(String),
@@ -343,11 +348,15 @@ impl Joiner<'_> {
 /// Writes down what makes the directory a node's.
 fn settle(layout: &Layout, chain: Chain, id: NodeId) -> Result<Joined, JoinError> {
     let state = chain.state.ok_or(JoinError::Empty)?;
+    let pending = state.node(id).is_none_or(|node| node.pending);
+    if pending {
+        files::write_private(&layout.pending(), b"this node waits for approval\n")?;
+    }
     store(layout, &chain.cluster, &chain.entries)?;
     Ok(Joined {
         id,
         cluster: state.cluster().to_owned(),
-        pending: state.node(id).is_none_or(|node| node.pending),
+        pending,
     })
 }
 
@@ -364,6 +373,63 @@ pub(super) fn store(
     let public = format!("{cluster}\n");
     files::write_public(&layout.cluster_public_key(), public.as_bytes())?;
     Ok(())
+}
+
+/// Waits until the node that joined in `layout` is a member: a human may have to approve it. Returns at
+/// once for a node that does not wait.
+pub async fn await_approval(layout: &Layout) -> Result<(), JoinError> {
+    let marker = layout.pending();
+    if !marker.exists() {
+        return Ok(());
+    }
+    let cluster = files::read_text(&layout.cluster_public_key())?;
+    let cluster = cluster.trim().parse().map_err(|_| JoinError::Empty)?;
+    let keys = NodeKeys::load_or_create(layout)?;
+    let identity = keys.certificate()?;
+    let store = Store::open(&layout.private())?;
+    let mut chain = Chain::new(cluster);
+    loop {
+        let next = u64::try_from(chain.entries.len()).unwrap_or(u64::MAX);
+        let page = store.entries(next, PAGE)?;
+        for bytes in &page {
+            chain.take(bytes)?;
+        }
+        if page.is_empty() {
+            break;
+        }
+    }
+    let mut told = false;
+    loop {
+        let state = chain.state.as_ref().ok_or(JoinError::Empty)?;
+        let own = state.node_by_key(&keys.public());
+        let node = own.ok_or_else(|| JoinError::Gone(layout.root().to_owned()))?;
+        if !node.pending {
+            tracing::info!(node = node.id.get(), "this node was approved");
+            drop(std::fs::remove_file(&marker));
+            return Ok(());
+        }
+        if !told {
+            tracing::info!(
+                node = node.id.get(),
+                "waiting for approval: palisade enroll approve {}",
+                node.id
+            );
+            told = true;
+        }
+        let before = chain.entries.len();
+        match catch_up(state, &identity).await {
+            Ok(entries) => {
+                for bytes in &entries {
+                    chain.take(bytes)?;
+                }
+                store.append(chain.entries.get(before..).unwrap_or_default())?;
+            }
+            Err(error) => tracing::debug!(%error, "not approved yet"),
+        }
+        if chain.entries.len() == before {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// Fetches what the other members have of the ledger and this node lacks, from whichever answers:

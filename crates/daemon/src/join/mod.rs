@@ -13,5 +13,5 @@ mod client;
 mod waiting;
 
 pub use admission::{Admission, Joiner, NoEntry, Session};
-pub use client::{JoinError, Joined, Way, catch_up, join};
+pub use client::{JoinError, Joined, Way, await_approval, catch_up, join};
 pub use waiting::{Waiting, adopt};

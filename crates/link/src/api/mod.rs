@@ -23,6 +23,7 @@
 //! | `POST /v1/adopt` | a member of the cluster that the waiting node can verify | [`Adopt`] | [`Done`] |
 //! | `POST /v1/certificate` | members | [`CertificateRequest`] | [`CertificateReply`] |
 //! | `POST /v1/ca/prove` | members | [`CaProof`] | [`Done`] |
+//! | `GET /v1/ca/root`, `GET /v1/ca/lists` | members | | PEM |
 //!
 //! A joiner is nobody yet: it shows the header [`JOIN_HEADER`], a [`JoinProof`] that is bound to its
 //! TLS session, and an entry that verifies by itself. Reaching a door gives no right to change
@@ -75,6 +76,10 @@ pub mod path {
     pub const CERTIFICATE: &str = "/v1/certificate";
     /// [`super::CaProof`].
     pub const CA_PROVE: &str = "/v1/ca/prove";
+    /// The root's certificate: the cluster key as X.509, in PEM.
+    pub const CA_ROOT: &str = "/v1/ca/root";
+    /// The revocation lists, in PEM.
+    pub const CA_LISTS: &str = "/v1/ca/lists";
 }
 
 /// Where the ledger stands.

@@ -1,0 +1,80 @@
+//! Commands whose author was checked, on their way to the part that carries them out.
+
+use std::sync::Arc;
+
+use palisade_daemon::ca::CaService;
+use palisade_daemon::control::Permitted;
+use palisade_daemon::layout::Layout;
+use palisade_link::api::{Command, Done};
+use tokio::sync::mpsc;
+
+use super::doors::Shown;
+use super::member::Member;
+
+/// Where commands come from and go to.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) postgres: mpsc::Sender<Permitted>,
+    pub(super) ca: CaService,
+    pub(super) member: Option<Member>,
+    pub(super) layout: Layout,
+    pub(super) shown: Arc<Shown>,
+}
+
+/// Carries commands on until the node stops. Each runs by itself: a long one keeps no other waiting.
+pub(super) async fn run(mut permitted: mpsc::Receiver<Permitted>, parts: Parts) {
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            command = permitted.recv() => match command {
+                Some(command) => drop(tasks.spawn(parts.clone().carry(command))),
+                None => return,
+            },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+}
+
+impl Parts {
+    async fn carry(self, permitted: Permitted) {
+        let result = match &permitted.command {
+            Command::Stop | Command::PurgeAll => {
+                // The reconciler answers.
+                drop(self.postgres.send(permitted).await);
+                return;
+            }
+            Command::RotateNode => self.rotate().await,
+            Command::StoreMove { .. } => Err("this node can't do that yet".to_owned()),
+            Command::AlertTest { .. } => Err("this node can't do that yet".to_owned()),
+            Command::IssueCertificate(_)
+            | Command::CaCandidate
+            | Command::CaInstall { .. }
+            | Command::CaProve { .. }
+            | Command::CaCutOver { .. }
+            | Command::CaAbandon { .. } => {
+                let done = self.ca.command(&permitted.command, permitted.uid).await;
+                done.unwrap_or_else(|| Err("this is no command of the CA".to_owned()))
+            }
+        };
+        // The asker may have hung up; what was done is in the log.
+        drop(permitted.done.send(result));
+    }
+
+    async fn rotate(&self) -> Result<Done, String> {
+        let member = self
+            .member
+            .as_ref()
+            .ok_or("this node is not in the ledger")?;
+        let keys = member.rotate(&self.layout).await?;
+        self.shown.show_identity()?;
+        let fingerprint = keys.public().fingerprint().to_string();
+        tracing::info!(fingerprint, "this node has new keys");
+        Ok(Done {
+            message: format!(
+                "node {} has new keys; its fingerprint is {fingerprint}",
+                member.id()
+            ),
+            data: Some(serde_json::json!({ "fingerprint": fingerprint })),
+        })
+    }
+}
