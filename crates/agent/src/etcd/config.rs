@@ -311,7 +311,7 @@ mod tests {
             ..StoreMember::default()
         };
         let members = [
-            member("node-2", "https://n2:7380"),
+            member("palisade_node_2", "https://n2:7380"),
             member("", "https://n1:7380"),
         ];
         let given = config().arguments(&Start::Join(members.to_vec()), &program(true));
