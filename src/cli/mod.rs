@@ -11,6 +11,7 @@
 //! in [`run`]. Help, completions, man pages and `docs/cli.md` follow from the arguments.
 
 mod acl;
+mod ca;
 mod common;
 mod enroll;
 mod entropy;
@@ -79,6 +80,7 @@ enum Command {
     Reload(node::ReloadArgs),
     Node(node::NodeArgs),
     Enroll(enroll::EnrollArgs),
+    Ca(ca::CaArgs),
     Join(join::JoinArgs),
     Secret(secret::SecretArgs),
     PurgeAll(node::PurgeArgs),
@@ -140,6 +142,7 @@ fn run(command: &Command) -> Outcome {
         Command::Reload(args) => node::reload(args),
         Command::Node(args) => node::run(args),
         Command::Enroll(args) => enroll::run(args),
+        Command::Ca(args) => ca::run(args),
         Command::Join(args) => join::run(args),
         Command::Secret(args) => secret::run(args),
         Command::PurgeAll(args) => node::purge_all(args),
