@@ -292,7 +292,7 @@ mod tests {
                 "--client-cert-allowed-hostname=store.palisade.internal",
                 "--peer-cert-allowed-hostname=store.palisade.internal",
                 "--enable-grpc-gateway=false",
-                "--initial-cluster=node-1=https://n1:7380",
+                "--initial-cluster=palisade_node_1=https://n1:7380",
             ] {
                 assert!(given.iter().any(|argument| argument == wanted), "{wanted}");
             }
@@ -315,7 +315,8 @@ mod tests {
             member("", "https://n1:7380"),
         ];
         let given = config().arguments(&Start::Join(members.to_vec()), &program(true));
-        let wanted = "--initial-cluster=node-2=https://n2:7380,node-1=https://n1:7380";
+        let wanted =
+            "--initial-cluster=palisade_node_2=https://n2:7380,palisade_node_1=https://n1:7380";
         assert!(given.iter().any(|argument| argument == wanted), "{given:?}");
         assert!(
             given

@@ -33,7 +33,7 @@ use crate::author::{AuthorError, ClusterAuthor, NodeAuthor};
 use crate::ledger::Ledger;
 use crate::pki::{Pki, PkiError, Place};
 
-pub use policy::node_names;
+pub use policy::{STORE_HOST, node_names};
 
 /// Why the CA did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,10 @@ use palisade_link::x509;
 /// Days of the longest life that a certificate gets here.
 const MAX_DAYS: u32 = 397;
 
+/// The name by which managed etcd knows its own: only a node's certificate for etcd has it (the same as
+/// `palisade_rights::STORE_HOST`, which this crate does not know).
+pub const STORE_HOST: &str = "store.palisade.internal";
+
 /// What a certificate is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -26,6 +30,15 @@ pub(super) fn for_user(
 ) -> Result<Terms, String> {
     if !author.privileges().contains(Privileges::SYSTEM) {
         return Err("issuing certificates needs the privilege system".to_owned());
+    }
+    if wish
+        .hosts
+        .iter()
+        .any(|host| host.eq_ignore_ascii_case(STORE_HOST))
+    {
+        return Err(format!(
+            "{STORE_HOST} is a name of the cluster's own etcd alone"
+        ));
     }
     let (purpose, common_name) = match wish.purpose {
         Purpose::Server => (x509::Purpose::Server, first_host(wish)?.to_owned()),
@@ -119,12 +132,15 @@ pub(super) fn for_node(
             return Err("a node gets certificates for itself alone: server or store".to_owned());
         }
     };
-    let hosts = node_names(state, id)?;
+    let mut hosts = node_names(state, id)?;
     if let Some(other) = wished.iter().find(|name| !hosts.contains(name)) {
         return Err(format!(
             "{other} is none of the names that the ledger has for node {id}: {}",
             hosts.join(", ")
         ));
+    }
+    if purpose == x509::Purpose::Store {
+        hosts.push(STORE_HOST.to_owned());
     }
     let days = i64::from(state.server_certificate_days());
     Ok(Terms {

@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(steps.last(), Some(&AccessStep::Enable));
         let access = mended(&nodes, StoreAccess::default());
         let users: Vec<_> = access.users.keys().map(String::as_str).collect();
-        assert_eq!(users, ["node-1", "node-7", "root"]);
+        assert_eq!(users, ["palisade_node_1", "palisade_node_7", "root"]);
         let right = access.roles[STORE_ROLE].first().unwrap();
         assert_eq!(right.key, b"/palisade/0a/");
         assert_eq!(right.range_end, b"/palisade/0a0");
@@ -206,11 +206,21 @@ mod tests {
     fn a_removed_nodes_user_goes_first() {
         let before = mended(&ids(&[1, 2]), StoreAccess::default());
         let steps = access_plan(&ids(&[1]), "/palisade/0a/", &before);
-        assert_eq!(steps, [AccessStep::DeleteUser("node-2".to_owned())]);
+        assert_eq!(
+            steps,
+            [AccessStep::DeleteUser("palisade_node_2".to_owned())]
+        );
     }
 
     fn access() -> impl Strategy<Value = StoreAccess> {
-        let name = || prop::sample::select(vec!["root", "node-1", "node-2", "mallory"]);
+        let name = || {
+            prop::sample::select(vec![
+                "root",
+                "palisade_node_1",
+                "palisade_node_2",
+                "mallory",
+            ])
+        };
         let role = || prop::sample::select(vec!["root", STORE_ROLE, "other"]);
         let key = || prop::sample::select(vec!["/palisade/0a/", "/", "/palisade/0b/"]);
         let right = key().prop_map(KeyRange::prefix);

@@ -28,8 +28,9 @@ pub const STORE_ROOT: &str = "root";
 /// The role of each node in etcd: read and write below the ledger's prefix.
 pub const STORE_ROLE: &str = "palisade-node";
 
-/// The name of a node in etcd: of its member, of its user, and the common name of its certificate.
+/// The name of a node in etcd: of its member, of its user, and the common name of its certificate. No
+/// user of the database can have it, so that the certificate logs in nowhere else.
 #[must_use]
 pub fn store_user(node: NodeId) -> String {
-    format!("node-{node}")
+    format!("palisade_node_{node}")
 }

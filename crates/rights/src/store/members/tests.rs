@@ -21,7 +21,7 @@ fn nodes(numbers: &[u32]) -> Vec<StoreNode> {
 fn voter(number: u32) -> StoreMember {
     StoreMember {
         id: u64::from(number),
-        name: format!("node-{number}"),
+        name: format!("palisade_node_{number}"),
         peer_urls: vec![url(number)],
         learner: false,
         healthy: true,
@@ -42,7 +42,7 @@ fn add(number: u32) -> StoreStep {
 fn remove(number: u32, why: RemoveReason) -> StoreStep {
     StoreStep::Remove {
         member: u64::from(number),
-        name: format!("node-{number}"),
+        name: format!("palisade_node_{number}"),
         why,
     }
 }
@@ -173,7 +173,7 @@ fn a_strangers_member_is_thrown_out() {
 #[test]
 fn a_member_that_says_anothers_name_is_still_its_own_nodes() {
     let mut members = voting(&[1, 2, 3]);
-    members[1].name = "node-1".to_owned();
+    members[1].name = "palisade_node_1".to_owned();
     assert_eq!(store_plan(&nodes(&[1, 2, 3]), &members), None);
     let three = nodes(&[1, 3]);
     let step = store_plan(&three, &members);
