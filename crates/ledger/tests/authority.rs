@@ -279,11 +279,12 @@ fn a_node_may_what_the_table_gives_it_and_nothing_else() {
     let world = World::with_nodes();
     for number in [1, 2, 3, 4, 5, 77] {
         for (change, (name, asks)) in each(uid(2)).into_iter().zip(TABLE) {
-            let may = match (asks, number) {
-                (Asks::ThisNode | Asks::ThisNodeOr(_), 2) | (Asks::Joining, 5) => true,
-                (Asks::MemberOr(_), 1 | 2) => true,
-                _ => false,
-            };
+            let may = matches!(
+                (asks, number),
+                (Asks::ThisNode | Asks::ThisNodeOr(_), 2)
+                    | (Asks::Joining, 5)
+                    | (Asks::MemberOr(_), 1 | 2)
+            );
             let result = world.tries(&format!("node {number}"), change.clone());
             assert_eq!(result.is_ok(), may, "{name} by node {number}: {result:?}");
             let Err(refusal) = result else { continue };

@@ -193,6 +193,30 @@ fn another_verifier_is_as_strict() {
     assert!(accepted > all / 50, "{accepted} of {all}");
 }
 
+/// Offers the beginning with each of the steps behind it: a fair part must hold, and a fair part not.
+fn compare_steps(begin: &str, steps: &str) {
+    let mut offered = Offered::new();
+    let length = begin.split(" - ").count();
+    for step in steps
+        .split(['|', '\n'])
+        .map(str::trim)
+        .filter(|step| !step.is_empty())
+    {
+        let chains = Chains::draw(&format!("main: {begin} - {step}"));
+        let chains = chains.unwrap_or_else(|error| panic!("{step}: {error}"));
+        let entries = chains.entries("main");
+        let before = fold(&entries[..length], &cluster_key().public());
+        assert!(before.is_ok(), "{before:?}");
+        offered.offer(&entries.concat());
+    }
+    let all = offered.files.len();
+    let accepted = offered.compare();
+    assert!(
+        accepted > all / 4 && accepted < all * 3 / 4,
+        "{accepted} of {all}"
+    );
+}
+
 /// Each line is one more step behind the same beginning: some the rules allow, some not.
 #[test]
 fn another_verifier_knows_the_same_rules() {
@@ -212,22 +236,27 @@ fn another_verifier_knows_the_same_rules() {
         root/!second - root/!root | root/-low - root/+low | root/low=denied - low/low$ | low/low^ - low/low$
         root/!low - low/low$ | root/!low - root/~low - low/low$ | root/second=none - second/second$
     ";
-    let mut offered = Offered::new();
-    for step in steps
-        .split(['|', '\n'])
-        .map(str::trim)
-        .filter(|step| !step.is_empty())
-    {
-        let chains = Chains::draw(&format!("main: {begin} - {step}"));
-        let chains = chains.unwrap_or_else(|error| panic!("{step}: {error}"));
-        let entries = chains.entries("main");
-        assert!(fold(&entries[..10], &cluster_key().public()).is_ok());
-        offered.offer(&entries.concat());
-    }
-    let all = offered.files.len();
-    let accepted = offered.compare();
-    assert!(
-        accepted > all / 4 && accepted < all * 3 / 4,
-        "{accepted} of {all}"
-    );
+    compare_steps(begin, steps);
+}
+
+/// The same for nodes. The tokens expire with the eleventh entry.
+#[test]
+fn another_verifier_knows_the_same_rules_of_nodes() {
+    let begin =
+        "G - +root* - +ops:system - +low:select - +@a - +@b - %tok - %slow? - @c/@c<slow - *sec";
+    let steps = "
+        ops/+@d | root/+@d | +@d | low/+@d | @a/+@d | ops/+@a | ops/+@d - ops/+@e | ops/+@d - ops/+@d
+        @d/@d<tok | @d(@e)/@d<tok | @d/@d<tuk | @d/@d<slow | @d/@d<*sec | @d/@d<*other | @d/@e<tok | @a/@d<tok
+        @d/@d<tok - @e/@e<tok | @d/@d<*sec - @e/@e<*sec | ops/days=3 - @d/@d<tok | low/@d<tok | @d<tok
+        ops/-%tok | low/-%tok | ops/-%slow | ops/-%none | ops/-%tok - @d/@d<tok | -%tok - %tok | %tok
+        ops/~@c | low/~@c | @c/~@c | @a/~@c | ops/~@a | ops/~@d | ops/~@c - @c/@c^ | @c/@c^
+        ops/-@a | ops/-@c | low/-@a | @a/-@a | ops/-@a - ops/-@b | ops/-@a - -@b | ops/-@a - +@a | ops/-@d
+        ops/-@a - ops/~@c - ops/-@b | ops/-@a - @a/@a^ | -@a - @d/@d<tok | ops/-@a - ops/+@d
+        @a/@a^ | @b/@a^ | ops/@a^ | root/@a^ | @a^ | @a/@a^ - @a/@a:7434 | @a/@a^ - @a/@a^ | @d/@d^
+        @a/@a:7434 | @b/@a:7434 | ops/@a:7434 | low/@a:7434 | @a/@a:7434 - @a/@a:7433 | ops/@d:7434
+        ops/*other | low/*other | ops/*sec | ops/* | ops/* - ops/* | ops/*other - @d/@d<*sec | ops/* - @d/@d<*sec
+        ops/*other - @d/@d<*other | ops/store=managed | @a/store=managed | low/store=embedded | store=managed
+        ops/store=managed - ops/store=managed
+    ";
+    compare_steps(begin, steps);
 }

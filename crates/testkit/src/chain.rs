@@ -20,15 +20,25 @@
 //! | `[bob s.t]=select`, `[bob s.t]` | set, unset an ACL |
 //! | `hba{RULE; RULE}` | the rules of the front door |
 //! | `days=30` | the setting `server_certificate_days` |
+//! | `+@a`, `-@a`, `~@a` | add, remove, approve the node `@a` |
+//! | `@a<tok`, `@a<*sec` | the node joins by a token, by a cluster secret: its author is to be `@a` |
+//! | `@a^`, `@a:7434` | new keys of the node, another port of its address |
+//! | `%tok`, `%tok?`, `-%tok` | a token, one that asks for approval, a token revoked |
+//! | `*sec`, `*` | the cluster secret, none |
+//! | `store=managed`, `store=embedded` | where the ledger is kept |
 //!
-//! Keys, times and uids are made from the names and places: the same drawing is the same bytes. A
-//! user's uid is the number of his name in the order of first mention, over all chains.
+//! Keys, times and ids are made from the names and places: the same drawing is the same bytes. A
+//! user's uid is the number of his name in the order of first mention, over all chains; a node's id
+//! likewise, over the nodes' names. A node's name begins with `@`, also where it is an author: `@a/@a^`.
+
+mod nodes;
 
 use std::collections::BTreeMap;
 
 use palisade_keys::{PublicKey, ScramVerifier, SecretKey, Zeroizing, sha256};
 use palisade_ledger::{
-    Author, Change, Entry, Hash, Millis, NewUser, ObjectName, Privileges, Setting, Uid, UserName,
+    Author, Change, Entry, Hash, Millis, NewUser, NodeId, ObjectName, Privileges, Setting, Uid,
+    UserName,
 };
 
 /// Time of a chain's genesis: 2023-11-14. Each entry is a second later than the one before.
@@ -79,8 +89,9 @@ struct Drawn {
 /// The chains of a drawing.
 #[derive(Default)]
 pub struct Chains {
-    chains: BTreeMap<String, Vec<Drawn>>,
+    drawn: BTreeMap<String, Vec<Drawn>>,
     uids: BTreeMap<String, Uid>,
+    nodes: BTreeMap<String, NodeId>,
 }
 
 impl Chains {
@@ -96,7 +107,7 @@ impl Chains {
     /// The entries of a chain, from the genesis on; nothing if there is no such chain.
     #[must_use]
     pub fn entries(&self, chain: &str) -> Vec<&[u8]> {
-        let drawn = self.chains.get(chain).map(Vec::as_slice);
+        let drawn = self.drawn.get(chain).map(Vec::as_slice);
         let drawn = drawn.unwrap_or_default();
         drawn.iter().map(|entry| entry.bytes.as_slice()).collect()
     }
@@ -105,6 +116,12 @@ impl Chains {
     #[must_use]
     pub fn uid(&self, name: &str) -> Option<Uid> {
         self.uids.get(name).copied()
+    }
+
+    /// The id of a node, whose name begins with `@`, that the drawing mentions.
+    #[must_use]
+    pub fn node_id(&self, name: &str) -> Option<NodeId> {
+        self.nodes.get(name).copied()
     }
 
     /// The public key of the cluster that is called `name` in its genesis (`main` for a plain `G`).
@@ -125,7 +142,7 @@ impl Chains {
             let drawn = self.step(&chain, step)?;
             chain.push(drawn);
         }
-        if self.chains.insert(name.to_owned(), chain).is_some() {
+        if self.drawn.insert(name.to_owned(), chain).is_some() {
             return Err(wrong(line, "there are two chains of this name"));
         }
         Ok(())
@@ -136,7 +153,7 @@ impl Chains {
             .split_once('.')
             .ok_or_else(|| wrong(place, "a fork begins at CHAIN.NUMBER"))?;
         let number: usize = number.parse().map_err(|error| wrong(place, error))?;
-        self.chains
+        self.drawn
             .get(chain)
             .and_then(|drawn| drawn.get(..=number))
             .map(<[Drawn]>::to_vec)
@@ -163,6 +180,7 @@ impl Chains {
         let before = if chain.is_empty() { &*keys } else { &before };
         let author = match author {
             "" => Author::Cluster,
+            name if name.starts_with('@') => Author::Node(self.intern_node(name)?),
             name => Author::User(self.intern(name)?),
         };
         let signer = match signer {
@@ -197,6 +215,9 @@ impl Chains {
     }
 
     fn change(&mut self, text: &str, keys: &mut Keys) -> Result<Change, DrawError> {
+        if let Some(change) = self.node_change(text, keys)? {
+            return Ok(change);
+        }
         let flags = |names: &str| -> Result<Privileges, DrawError> {
             names.parse().map_err(|error| wrong(text, error))
         };
@@ -338,8 +359,35 @@ mod tests {
     }
 
     #[test]
+    fn nodes_are_drawn() {
+        let text = "
+            main: G - +@a - %tok? - @b/@b<tok - ~@b - *sec - @c/@c<*sec - @c/@c^ - @c/@c:7434 - -@a
+        ";
+        let chains = Chains::draw(text).unwrap();
+        let key = Chains::cluster_key("main").unwrap();
+        let entries = chains.entries("main");
+        let (mut state, _) =
+            palisade_ledger::verify_genesis(entries.first().unwrap(), &key).unwrap();
+        for entry in entries.iter().skip(1) {
+            let verified = palisade_ledger::verify(&state, entry).unwrap();
+            state.apply(&verified).unwrap();
+        }
+        assert_eq!(state.members().count(), 2);
+        let c = state.node(chains.node_id("@c").unwrap()).unwrap();
+        assert_eq!(c.address.to_string(), "c.example.com:7434");
+    }
+
+    #[test]
     fn faults_are_placed() {
-        for bad in ["main G", "main: what", "main: G - +bob:fly", "x @main.1: G"] {
+        for bad in [
+            "main G",
+            "main: what",
+            "main: G - +bob:fly",
+            "x @main.1: G",
+            "main: G - +@",
+            "main: G - @a:x",
+            "main: G - store=lost",
+        ] {
             assert!(Chains::draw(bad).is_err(), "{bad}");
         }
     }

@@ -374,6 +374,7 @@ fn check_url(url: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The host of a URL's authority, with or without a port.
 fn host_of(authority: &str) -> Option<String> {
     if let Ok(address) = authority.parse::<NodeAddress>() {
         return Some(address.host().to_owned());
@@ -381,4 +382,122 @@ fn host_of(authority: &str) -> Option<String> {
     // Without a port: any will do to read it as an address.
     let address = format!("{authority}:443").parse::<NodeAddress>();
     address.ok().map(|address| address.host().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::entry::{Hash, Head};
+
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    fn state() -> State {
+        let key = PublicKey::from_bytes([2; 32]);
+        let head = Head {
+            seq: 0,
+            hash: Hash::ZERO,
+        };
+        State::begin("main".to_owned(), "main".to_owned(), key, head)
+    }
+
+    fn node(number: u32) -> NewNode {
+        let mut key = [7; 32];
+        for (byte, of) in key.iter_mut().zip(number.to_be_bytes()) {
+            *byte = of;
+        }
+        NewNode {
+            id: NodeId::new(number).unwrap(),
+            key: PublicKey::from_bytes(key),
+            seal: [9; 32],
+            address: NodeAddress::new(&format!("node{number}"), 7433).unwrap(),
+            hosts: Vec::new(),
+            store: None,
+        }
+    }
+
+    #[test]
+    fn the_list_of_nodes_is_bounded_and_ids_end() {
+        let mut state = state();
+        let most = u32::try_from(limits::MAX_NODES).unwrap();
+        for number in 1..most {
+            state.fleet.add(&node(number), false, 1);
+        }
+        assert_eq!(new_node(&state, &node(most)), Ok(()));
+        state.fleet.add(&node(most), false, 1);
+        let above = node(most + 1);
+        assert!(matches!(
+            new_node(&state, &above),
+            Err(Refusal::Bounds { .. })
+        ));
+        state.fleet.remove(NodeId::FIRST, Millis(0));
+        assert_eq!(new_node(&state, &above), Ok(()));
+        state.fleet.add(&node(u32::MAX), false, 1);
+        assert_eq!(state.next_node_id().get(), u32::MAX);
+        let last = new_node(&state, &node(u32::MAX));
+        assert!(matches!(last, Err(Refusal::NodeIdNotNext { .. })));
+    }
+
+    fn token(number: usize, expires: u64) -> NewToken {
+        NewToken {
+            id: TokenId((number as u64).to_be_bytes()),
+            key: PublicKey::from_bytes([2; 32]),
+            expires: Millis(expires),
+            approval: false,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn expired_tokens_make_room_when_it_is_needed() {
+        let (mut state, most) = (state(), limits::MAX_TOKENS);
+        for number in 0..most {
+            let expires = if number % 2 == 0 { 5 * DAY } else { 10 * DAY };
+            state.fleet.create(&token(number, expires), Millis(0));
+        }
+        let more = token(most, 20 * DAY);
+        let early = new_token(&state, &more, Millis(6 * DAY));
+        assert!(matches!(early, Err(Refusal::Bounds { .. })));
+        let late = Millis(6 * DAY + 1);
+        assert_eq!(new_token(&state, &more, late), Ok(()));
+        assert_eq!(state.tokens().len(), most);
+        state.fleet.create(&more, late);
+        assert_eq!(state.tokens().len(), most / 2 + 1);
+    }
+
+    #[test]
+    fn expired_certificates_make_room_when_it_is_needed() {
+        let (mut state, most) = (state(), limits::MAX_ISSUED);
+        let certificate = |number: usize, until: u64| Issued {
+            serial: (0x0100_0000 + number).to_be_bytes()[4..].to_vec(),
+            subject: "user".to_owned(),
+            kind: CertificateKind::IssuingCa,
+            holder: None,
+            issuer: Hash::ZERO,
+            until: Millis(until),
+            by: None,
+        };
+        for number in 0..most {
+            let until = if number < 10 { 5 * DAY } else { 10 * DAY };
+            state.fleet.issue(&certificate(number, until), Millis(0));
+        }
+        assert_eq!(state.issued().len(), most);
+        let held = Arc::clone(state.fleet.issued.values().next().unwrap());
+        state
+            .fleet
+            .revoke(&held.serial, Millis(1), "lost".to_owned());
+        let more = certificate(most, 20 * DAY);
+        let early = issued(&state, &more, Millis(6 * DAY));
+        assert!(matches!(early, Err(Refusal::Bounds { .. })));
+        let late = Millis(6 * DAY + 1);
+        assert_eq!(issued(&state, &more, late), Ok(()));
+        state.fleet.issue(&more, late);
+        assert_eq!(state.issued().len(), most - 10 + 1);
+        // What was revoked stays so.
+        assert!(state.issued_by_serial(&held.serial).is_none());
+        assert!(state.is_revoked(&held.serial));
+        let again = issued(&state, &held, late);
+        assert_eq!(again, Err(Refusal::SerialTaken));
+    }
 }

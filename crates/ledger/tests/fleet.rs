@@ -1,0 +1,370 @@
+//! The store, the inventory of certificates, the CA that signs, and alerts: what is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{EXPIRES, World, address, alert, cluster_key, issued, node_id, uid};
+use palisade_ledger::{
+    AlertTarget, Author, CertificateKind, Change, Hash, Issued, Millis, NewAlert, Refusal,
+    StoreConfig, limits, sign, verify,
+};
+
+fn issue(certificate: Issued) -> Change {
+    Change::CertificateIssued { certificate }
+}
+
+// --- Certificates ---
+
+#[test]
+fn a_serial_number_is_given_once() {
+    let mut world = World::with_nodes();
+    let taken = Err(Refusal::SerialTaken);
+    let by = |world: &World, serial: &[u8]| {
+        let change = issue(issued(serial));
+        world.tries("node 1", change).map(drop)
+    };
+    assert_eq!(by(&world, &[0x51]), taken);
+    world.does(
+        "root",
+        Change::CertificateRevoke {
+            serial: vec![0x52],
+            reason: String::new(),
+        },
+    );
+    // A certificate that was revoked before anybody heard of it is not brought to life by its entry.
+    assert_eq!(by(&world, &[0x52]), taken);
+    assert_eq!(by(&world, &[0x53]), Ok(()));
+    for bad in [&[][..], &[0, 0x53], &[1; 21]] {
+        assert!(matches!(by(&world, bad), Err(Refusal::Bounds { .. })));
+    }
+}
+
+#[test]
+fn the_inventory_names_what_there_is() {
+    let world = World::with_nodes();
+    let other = |change: &dyn Fn(&mut Issued)| {
+        let mut certificate = issued(&[0x60]);
+        change(&mut certificate);
+        world.tries("node 1", issue(certificate)).map(drop)
+    };
+    assert_eq!(other(&|_| {}), Ok(()));
+    assert_eq!(
+        other(&|c| c.holder = Some(node_id(9))),
+        Err(Refusal::NoNode(node_id(9)))
+    );
+    assert_eq!(
+        other(&|c| c.holder = Some(node_id(3))),
+        Err(Refusal::NodePending(node_id(3)))
+    );
+    assert_eq!(
+        other(&|c| c.by = Some(uid(9))),
+        Err(Refusal::NoUser(uid(9)))
+    );
+    assert_eq!(other(&|c| c.by = Some(uid(2))), Ok(()));
+    let foreign = Hash::of(b"another CA");
+    assert!(other(&|c| c.issuer = foreign).is_err());
+    // The root signs issuing CAs, and is no entry.
+    let rooted = other(&|c| {
+        c.issuer = foreign;
+        c.kind = CertificateKind::IssuingCa;
+    });
+    assert_eq!(rooted, Ok(()));
+    for (subject, good) in [
+        ("", false),
+        ("a\u{7}b", false),
+        (&*"x".repeat(257), false),
+        (&*"x".repeat(256), true),
+    ] {
+        assert_eq!(other(&|c| c.subject = subject.to_owned()).is_ok(), good);
+    }
+    let end = limits::MAX_TIME_MILLIS;
+    assert_eq!(other(&|c| c.until = Millis(end)), Ok(()));
+    assert!(other(&|c| c.until = Millis(end + 1)).is_err());
+}
+
+/// An entry's time is its author's word: who writes to a shared store behind the daemons' backs could
+/// set it to the year 9999, and would bring back to life what is dropped when it is past.
+#[test]
+fn a_time_that_runs_ahead_brings_no_certificate_back_to_life() {
+    let mut world = World::with_nodes();
+    world.does("node 1", issue(issued(&[0x61])));
+    world.does(
+        "root",
+        Change::CertificateRevoke {
+            serial: vec![0x61],
+            reason: "lost".to_owned(),
+        },
+    );
+    let ahead = |world: &mut World, change: Change| {
+        let mut entry = world.next(Author::User(uid(2)), change);
+        entry.time = Millis(limits::MAX_TIME_MILLIS);
+        let bytes = sign(&entry, &common::key("target")).unwrap();
+        let verified = verify(&world.state, &bytes).unwrap();
+        assert!(verified.is_ahead_of(EXPIRES));
+        world.apply(&verified);
+    };
+    ahead(
+        &mut world,
+        Change::UserPassword {
+            uid: uid(2),
+            verifier: None,
+        },
+    );
+    assert!(world.state.is_revoked(&[0x61]));
+    // What is not revoked yet is still known, and goes with its node.
+    world.force(Change::NodeRemove { id: node_id(2) });
+    assert!(world.state.is_revoked(&[0x51]));
+    assert_eq!(world.state.revocations().len(), 2);
+}
+
+// --- The CA that signs ---
+
+#[test]
+fn a_new_ca_signs_nothing_until_it_is_activated() {
+    let mut world = World::with_nodes();
+    let (old, new) = (vec![0x30, 0x00], vec![0x30, 0x01, 0x00]);
+    let activate = |der: &[u8]| Change::IssuingCaActivate {
+        certificate: Hash::of(der),
+    };
+    assert_eq!(world.state.active_ca(), Some(&old[..]));
+    let unknown = world.tries("root", activate(&new));
+    assert!(matches!(unknown, Err(Refusal::Nothing(_))));
+    world.does(
+        "root",
+        Change::IssuingCaAdd {
+            certificate: new.clone(),
+        },
+    );
+    assert_eq!(world.state.active_ca(), Some(&old[..]));
+    world.does("root", activate(&new));
+    assert_eq!(world.state.active_ca(), Some(&new[..]));
+    let again = world.tries("root", activate(&new));
+    assert!(matches!(again, Err(Refusal::Nothing(_))));
+    // Back, and the one that signs taken away.
+    world.does("root", activate(&old));
+    assert_eq!(world.state.active_ca(), Some(&old[..]));
+    world.does(
+        "root",
+        Change::IssuingCaRemove {
+            certificate: Hash::of(&old),
+        },
+    );
+    assert_eq!(world.state.active_ca(), Some(&new[..]));
+    assert_eq!(World::new().state.active_ca(), None);
+}
+
+// --- The store ---
+
+#[test]
+fn the_store_is_reached_by_tls_alone() {
+    let mut world = World::with_nodes();
+    assert_eq!(world.state.store(), &StoreConfig::Embedded);
+    assert_eq!(world.state.store_entry(), 0);
+    let set = |urls: &[String]| Change::StoreSet {
+        store: StoreConfig::Endpoints(urls.to_vec()),
+    };
+    for bad in [
+        "http://etcd1:2379",
+        "etcd1:2379",
+        "https://etcd1",
+        "https://ETCD1:2379",
+        "HTTPS://etcd1:2379",
+        "https://etcd1:2379/",
+        "https://root@etcd1:2379",
+        "https://etcd1:0",
+        "unix:///run/etcd",
+        "",
+    ] {
+        let result = world.tries("root", set(&[bad.to_owned()]));
+        assert!(matches!(result, Err(Refusal::Text { .. })), "{bad}");
+    }
+    let url = |number: usize| format!("https://etcd{number}:2379");
+    let many = |count: usize| (0..count).map(url).collect::<Vec<_>>();
+    for (count, good) in [
+        (0, false),
+        (1, true),
+        (limits::MAX_ENDPOINTS, true),
+        (limits::MAX_ENDPOINTS + 1, false),
+    ] {
+        assert_eq!(world.tries("root", set(&many(count))).is_ok(), good);
+    }
+    assert!(world.tries("root", set(&[url(1), url(1)])).is_err());
+    world.does("root", set(&many(3)));
+    assert_eq!(world.state.store(), &StoreConfig::Endpoints(many(3)));
+    assert_eq!(world.state.store_entry(), world.state.head().seq);
+}
+
+// --- Alerts ---
+
+fn with_target(target: AlertTarget) -> Change {
+    Change::AlertAdd {
+        alert: NewAlert {
+            target,
+            ..alert("new")
+        },
+    }
+}
+
+#[test]
+fn a_webhook_goes_over_tls_and_its_url_has_no_password() {
+    let world = World::with_nodes();
+    let good = |url: &str| {
+        let url = url.to_owned();
+        world
+            .tries("root", with_target(AlertTarget::Webhook { url }))
+            .is_ok()
+    };
+    for url in [
+        "https://hooks.example.com/a?b=c#d",
+        "https://hooks.example.com",
+        "https://Hooks.Example.com:8443/x@y",
+        "https://[2001:db8::1]/",
+        "http://localhost:9000/hook",
+        "http://127.0.0.1/hook",
+        "http://[::1]:9000",
+    ] {
+        assert!(good(url), "{url}");
+    }
+    for url in [
+        "",
+        "hooks.example.com",
+        "http://hooks.example.com/",
+        "http://10.0.0.1/",
+        "http://localhost.example.com/",
+        "http://localhost@hooks.example.com/",
+        "https://user:password@hooks.example.com/",
+        "https://hooks.example.com\\@localhost/",
+        "https://",
+        "https:///path",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:port/",
+        "https://a b/",
+        "https://hooks.example.com/\n",
+        "https://h\u{f6}oks.example.com/",
+        "file:///etc/passwd",
+        "javascript://hooks.example.com/",
+    ] {
+        assert!(!good(url), "{url}");
+    }
+    let long = format!("https://a/{}", "x".repeat(limits::MAX_URL_BYTES - 10));
+    assert!(good(&long) && !good(&format!("{long}x")));
+}
+
+/// What stands in a mail address goes into SMTP commands as it is.
+#[test]
+fn a_mail_address_holds_no_second_command() {
+    let world = World::with_nodes();
+    let attempt = |from: &str, to: &[String], user: Option<&str>| {
+        let target = AlertTarget::Smtp {
+            server: address("mail.example.com:465"),
+            from: from.to_owned(),
+            to: to.to_vec(),
+            user: user.map(str::to_owned),
+        };
+        world.tries("root", with_target(target)).is_ok()
+    };
+    let one = ["a@example.com".to_owned()];
+    assert!(attempt("p@example.com", &one, Some("palisade")));
+    for bad in [
+        "",
+        "a",
+        "@b",
+        "a@",
+        "a b@c",
+        "a@b>\r\nRCPT TO:<c@d",
+        "<a@b>",
+        "a@b,c@d",
+        "\"a\"@b",
+    ] {
+        assert!(!attempt(bad, &one, None), "{bad}");
+        assert!(!attempt("p@example.com", &[bad.to_owned()], None), "{bad}");
+    }
+    let many = |count: usize| {
+        let each = (0..count).map(|number| format!("a{number}@example.com"));
+        each.collect::<Vec<_>>()
+    };
+    for (count, good) in [
+        (0, false),
+        (limits::MAX_RECIPIENTS, true),
+        (limits::MAX_RECIPIENTS + 1, false),
+    ] {
+        assert_eq!(attempt("p@example.com", &many(count), None), good);
+    }
+    assert!(!attempt("p@example.com", &[&one[..], &one].concat(), None));
+    for user in ["", "a\nb", &"x".repeat(257)] {
+        assert!(!attempt("p@example.com", &one, Some(user)));
+    }
+}
+
+#[test]
+fn alerts_have_names_and_secrets_in_their_bounds() {
+    let mut world = World::with_nodes();
+    let named = |name: &str| Change::AlertAdd { alert: alert(name) };
+    for (name, good) in [
+        ("a", true),
+        ("on-call_2", true),
+        (&*"x".repeat(63), true),
+        (&*"x".repeat(64), false),
+        ("", false),
+        ("On", false),
+        ("a b", false),
+        ("../x", false),
+        ("\u{e4}", false),
+    ] {
+        assert_eq!(world.tries("root", named(name)).is_ok(), good, "{name}");
+        let command = AlertTarget::Command {
+            name: name.to_owned(),
+        };
+        let result = world.tries("root", with_target(command));
+        assert_eq!(result.is_ok(), good, "{name}");
+    }
+    let taken = world.tries("root", named("ops"));
+    assert_eq!(taken.unwrap_err(), Refusal::AlertTaken("ops".to_owned()));
+    let none = Change::AlertRemove {
+        name: "none".to_owned(),
+    };
+    assert!(matches!(
+        world.tries("root", none),
+        Err(Refusal::NoAlert(_))
+    ));
+    let sealed = |number: u32, bytes: usize| Change::AlertAdd {
+        alert: NewAlert {
+            sealed: BTreeMap::from([(node_id(number), vec![0; bytes])]),
+            ..alert("new")
+        },
+    };
+    for (number, bytes, good) in [
+        (1, limits::MAX_SEALED_BYTES, true),
+        (1, limits::MAX_SEALED_BYTES + 1, false),
+        (1, 0, false),
+        (4, 80, false),
+        (9, 80, false),
+    ] {
+        let result = world.tries("root", sealed(number, bytes));
+        assert_eq!(result.is_ok(), good, "{number}, {bytes}: {result:?}");
+    }
+    for number in 1..limits::MAX_ALERTS {
+        world.force(named(&format!("a{number}")));
+    }
+    let result = world.attempt(Author::Cluster, &cluster_key(), named("more"));
+    assert!(matches!(result, Err(Refusal::Bounds { .. })));
+}
+
+/// What people and logs are shown tells no secret: of what is sealed, the size alone.
+#[test]
+fn what_is_sealed_is_not_shown() {
+    let shown = serde_json::to_string(&Change::AlertAdd {
+        alert: alert("ops"),
+    })
+    .unwrap();
+    assert!(shown.contains(r#""sealed":{"1":80,"2":80}"#), "{shown}");
+}
