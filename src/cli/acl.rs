@@ -5,6 +5,7 @@ use palisade_ledger::{Change, ObjectName, Privileges};
 use serde::Serialize;
 
 use super::common::{ClusterArgs, SignerArgs};
+use super::complete;
 use super::error::Outcome;
 use super::exit::Exit;
 use super::out;
@@ -39,10 +40,11 @@ Examples:
   palisade acl set payroll bob denied --as root.credentials"))]
 struct SetArgs {
     /// SCHEMA or SCHEMA.NAME, with double quotes as in SQL
-    #[arg(value_parser = object)]
+    #[arg(value_parser = object, add = complete::objects())]
     object: ObjectName,
 
     /// Who
+    #[arg(add = complete::users())]
     user: String,
 
     /// What: a number, or names with commas between
@@ -63,10 +65,11 @@ Example:
   palisade acl unset public.orders alice --as root.credentials")]
 struct UnsetArgs {
     /// SCHEMA or SCHEMA.NAME, with double quotes as in SQL
-    #[arg(value_parser = object)]
+    #[arg(value_parser = object, add = complete::objects())]
     object: ObjectName,
 
     /// Who
+    #[arg(add = complete::users())]
     user: String,
 
     #[command(flatten)]
@@ -85,11 +88,11 @@ Examples:
   palisade acl get --user alice --json")]
 struct GetArgs {
     /// SCHEMA or SCHEMA.NAME [default: all]
-    #[arg(value_parser = object)]
+    #[arg(value_parser = object, add = complete::objects())]
     object: Option<ObjectName>,
 
     /// Those that name this user
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::users())]
     user: Option<String>,
 
     /// As JSON
@@ -188,6 +191,7 @@ Examples:
   palisade can alice insert,delete public.orders && echo yes")]
 pub(crate) struct CanArgs {
     /// Who
+    #[arg(add = complete::users())]
     user: String,
 
     /// What
@@ -195,7 +199,7 @@ pub(crate) struct CanArgs {
     privilege: Privileges,
 
     /// SCHEMA or SCHEMA.NAME, with double quotes as in SQL
-    #[arg(value_parser = object)]
+    #[arg(value_parser = object, add = complete::objects())]
     object: ObjectName,
 
     /// As JSON

@@ -17,7 +17,7 @@ use super::node::find;
 use super::token::Token;
 use super::trust::{self, Vouched};
 use super::view::View;
-use super::{clock, out, values};
+use super::{clock, complete, out, values};
 
 /// Let machines become nodes by tokens.
 ///
@@ -105,6 +105,7 @@ Examples:
   palisade enroll approve db2.example:7433 --fingerprint SHA256:pV5... --as root.credentials")]
 struct ApproveArgs {
     /// Its number or address, as `palisade node list` shows it
+    #[arg(add = complete::pending())]
     node: String,
 
     /// What its fingerprint must be
@@ -129,7 +130,7 @@ Example:
   palisade enroll revoke 91c0a9d2e5f7b341 --as root.credentials")]
 struct RevokeArgs {
     /// Its id, as `palisade enroll list` shows it: 16 digits that are no secret
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::tokens())]
     id: TokenId,
 
     #[command(flatten)]

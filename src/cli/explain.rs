@@ -8,6 +8,7 @@ use palisade_hba::{Address, Rule};
 use serde::Serialize;
 
 use super::common::ClusterArgs;
+use super::complete;
 use super::error::Outcome;
 use super::exit::Exit;
 use super::out;
@@ -39,7 +40,7 @@ Examples:
   palisade explain login --user alice --address 127.0.0.1")]
 struct LoginArgs {
     /// Who
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::users())]
     user: String,
 
     /// To which database [default: the one that the cluster manages]

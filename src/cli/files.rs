@@ -328,9 +328,12 @@ pub(crate) fn place_all(staged: Vec<Staged>) -> Result<(), CliError> {
 /// whether it was taken (the connection broke), the file stays: it may be the only copy.
 pub(crate) fn settle(
     appended: Result<(), CliError>,
-    placed: Option<Placed>,
+    placed: impl IntoIterator<Item = Placed>,
 ) -> Result<(), CliError> {
-    if let (Err(error), Some(placed)) = (&appended, placed) {
+    let Err(error) = &appended else {
+        return appended;
+    };
+    for placed in placed {
         if error.exit() == Exit::No {
             placed.undo();
         } else {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, ValueHint};
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
+use super::complete;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::out;
@@ -25,6 +27,9 @@ can be overridden by its environment variable.
 ";
 
 /// Write the completions of a shell to standard output.
+///
+/// Commands, options, files and privileges complete, and, as far as the daemon of this machine answers
+/// at once, the names of users, objects, nodes and tokens.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -70,17 +75,23 @@ fn steady(command: Command) -> Command {
     })
 }
 
-/// Writes completions into memory.
-fn completions(shell: Shell, command: Command) -> Vec<u8> {
-    let mut command = command;
+/// Writes into memory what makes a shell ask this program for completions.
+fn completions(shell: Shell) -> Result<Vec<u8>, CliError> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "palisade", &mut text);
-    text
+    let written = match Shells::builtins().completer(&shell.to_string()) {
+        Some(shell) => {
+            let (variable, name) = (complete::VARIABLE, "palisade");
+            shell.write_registration(variable, name, name, name, &mut text)
+        }
+        None => return Err(CliError::usage(format!("{shell} is not known"))),
+    };
+    written.map_err(|error| CliError::no("can't write the completions").because(&error))?;
+    Ok(text)
 }
 
 /// Runs `completions`.
-pub(crate) fn run_completions(args: &CompletionsArgs, command: Command) -> Outcome {
-    out::write(&completions(args.shell, steady(command)))?;
+pub(crate) fn run_completions(args: &CompletionsArgs) -> Outcome {
+    out::write(&completions(args.shell)?)?;
     Ok(Exit::Done)
 }
 
@@ -100,7 +111,7 @@ pub(crate) fn run_generate(args: &GenerateArgs, command: Command) -> Outcome {
         (Shell::Zsh, "_palisade"),
         (Shell::Fish, "palisade.fish"),
     ] {
-        let text = completions(shell, command.clone());
+        let text = completions(shell)?;
         put(&generated.join("completions").join(name), &text)?;
     }
     put(

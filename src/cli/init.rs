@@ -93,8 +93,9 @@ pub(crate) fn run(args: &InitArgs) -> Outcome {
     out::line(&format!("fingerprint  {}", keys.public().fingerprint()))?;
     let start = place::start_command(&config);
     if secret.is_some() {
+        out::note(&format!("start it:   {start}"));
         out::note(&format!(
-            "start it:   {start}\nthen add it, at a member: palisade node add {}",
+            "then, at a member: palisade node add {}",
             args.place.advertise
         ));
     } else {

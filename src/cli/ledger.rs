@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueHint};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::store::Store;
 use palisade_keys::Zeroizing;
-use palisade_ledger::{Author, Change, Entry, Hash, State, Uid, Verified};
+use palisade_ledger::{Author, Change, Entry, Hash, Millis, State, Uid, Verified};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -246,6 +246,12 @@ fn summary(names: &Names, change: &Value) -> String {
                 words.push(format!("({} bytes)", der.len() / 2));
             }
             ("name", Value::String(_)) | (_, Value::Null) => {}
+            // What nobody compares by eye.
+            ("seal" | "signature" | "sealed", _) => {}
+            ("expires" | "until", Value::Number(millis)) => {
+                let time = Millis(millis.as_u64().unwrap_or_default());
+                words.push(format!("{name}={time}"));
+            }
             // What a new user is not need not be said.
             ("disabled" | "superuser" | "password", Value::Bool(false)) if new => {}
             (name, Value::String(text)) => words.push(format!("{name}={text}")),

@@ -11,8 +11,9 @@
 //! in [`run`]. Help, completions, man pages and `docs/cli.md` follow from the arguments.
 
 mod acl;
-mod ca;
+mod alert;
 mod common;
+mod complete;
 mod enroll;
 mod entropy;
 mod error;
@@ -80,7 +81,7 @@ enum Command {
     Reload(node::ReloadArgs),
     Node(node::NodeArgs),
     Enroll(enroll::EnrollArgs),
-    Ca(ca::CaArgs),
+    Alert(alert::AlertArgs),
     Join(join::JoinArgs),
     Secret(secret::SecretArgs),
     PurgeAll(node::PurgeArgs),
@@ -92,6 +93,9 @@ enum Command {
 
 /// Reads the command line, runs the command, and says what went wrong.
 pub(crate) fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command)
+        .var(complete::VARIABLE)
+        .complete();
     match Cli::parse().command {
         Command::Up(args) => block_on(serve::up(args)),
         Command::Daemon(args) => block_on(serve::daemon(args)),
@@ -142,11 +146,11 @@ fn run(command: &Command) -> Outcome {
         Command::Reload(args) => node::reload(args),
         Command::Node(args) => node::run(args),
         Command::Enroll(args) => enroll::run(args),
-        Command::Ca(args) => ca::run(args),
+        Command::Alert(args) => alert::run(args),
         Command::Join(args) => join::run(args),
         Command::Secret(args) => secret::run(args),
         Command::PurgeAll(args) => node::purge_all(args),
-        Command::Completions(args) => generate::run_completions(args, Cli::command()),
+        Command::Completions(args) => generate::run_completions(args),
         Command::Man(args) => generate::run_man(args, Cli::command()),
         Command::Generate(args) => generate::run_generate(args, Cli::command()),
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
+use palisade_daemon::layout::Layout;
 use palisade_keys::{SecretKey, Zeroizing};
 use palisade_ledger::Change;
 
@@ -111,17 +112,22 @@ fn rotate(args: &RotateArgs) -> Outcome {
     let secret = entropy::cluster_secret()?;
     let public = key_of(&secret, view.state().cluster_key())?.public();
     let text = Zeroizing::new(format!("{}\n", *secret));
-    let placed = match &args.out {
-        Some(path) => {
-            let staged = files::stage(path, text.as_bytes(), Audience::Owner, args.force)?;
-            Some(staged.place()?)
-        }
-        None => None,
-    };
+    let mut placed = Vec::new();
+    if let Some(path) = &args.out {
+        placed.push(files::stage(path, text.as_bytes(), Audience::Owner, args.force)?.place()?);
+    }
+    // The one that `palisade init` left here would be good for nothing.
+    let kept = kept(args)?;
+    if let Some(path) = &kept {
+        placed.push(files::stage(path, text.as_bytes(), Audience::Owner, true)?.place()?);
+    }
     let appended = view.append(&signer, &mut |_| {
         Ok(Change::SecretSet { key: Some(public) })
     });
     files::settle(appended, placed)?;
+    if let Some(path) = &kept {
+        out::note(&format!("{} holds the new secret, too", path.display()));
+    }
     if let Some(path) = &args.out {
         out::note(&format!("the new secret is in {}", path.display()));
     } else {
@@ -129,6 +135,13 @@ fn rotate(args: &RotateArgs) -> Outcome {
         out::note("this is the new secret; it is not shown again");
     }
     Ok(Exit::Done)
+}
+
+/// The secret's file in this node's directory, if one lies there.
+fn kept(args: &RotateArgs) -> Result<Option<PathBuf>, CliError> {
+    let path = Layout::new(args.cluster.directory()?).cluster_secret();
+    let asked_here = !args.cluster.is_remote() && args.out.as_ref() != Some(&path);
+    Ok(Some(path).filter(|path| asked_here && path.exists()))
 }
 
 fn withdraw(args: &WithdrawArgs) -> Outcome {

@@ -8,7 +8,7 @@ use crate::cli::common::{ClusterArgs, SignerArgs};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::view::View;
-use crate::cli::{out, prompt};
+use crate::cli::{complete, out, prompt};
 
 /// Remove a node for good: its connections end everywhere, and its certificates are revoked.
 ///
@@ -21,7 +21,7 @@ Examples:
   palisade node remove db3.example:7433 --yes --as root.credentials")]
 pub(super) struct RemoveArgs {
     /// Its number or address, as `palisade node list` shows it
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", add = complete::nodes())]
     id: String,
 
     /// Don't ask

@@ -8,13 +8,13 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::values::{self, PrivilegesParser, Switch, privileges_and};
 use crate::cli::view::View;
-use crate::cli::{out, prompt};
+use crate::cli::{complete, out, prompt};
 
 /// Whom a change is about, and who signs it.
 #[derive(Debug, Args)]
 struct Target {
     /// Whom
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::users())]
     name: String,
 
     #[command(flatten)]

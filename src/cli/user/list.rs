@@ -5,6 +5,7 @@ use palisade_ledger::{Privileges, State, User};
 use serde::Serialize;
 
 use crate::cli::common::ClusterArgs;
+use crate::cli::complete;
 use crate::cli::error::Outcome;
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, yes_no};
@@ -33,7 +34,7 @@ Examples:
   palisade user show alice --json")]
 pub(super) struct ShowArgs {
     /// Whom
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::users())]
     name: String,
 
     /// As JSON

@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::files::{self, Audience, Staged, is_dash};
 use crate::cli::view::View;
-use crate::cli::{entropy, out, prompt};
+use crate::cli::{complete, entropy, out, prompt};
 
 /// Change a password: your own, or with the cluster key anybody's.
 ///
@@ -25,7 +25,7 @@ Examples:
   palisade user passwd bob --as-cluster-key cluster_private.key")]
 pub(super) struct PasswdArgs {
     /// Whose [default: who signs]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::users())]
     name: Option<String>,
 
     /// Take the first line of this file instead of asking; `-` is standard input
