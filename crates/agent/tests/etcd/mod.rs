@@ -6,6 +6,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -263,7 +264,15 @@ pub fn wanted(nodes: &[Node]) -> Wanted {
 }
 
 /// The master's and the nodes' loop, until `count` vote and nothing is left to do.
-pub async fn settle(world: &World, nodes: &mut [Node], count: usize) -> Report {
+pub fn settle<'a>(
+    world: &'a World,
+    nodes: &'a mut [Node],
+    count: usize,
+) -> Pin<Box<dyn Future<Output = Report> + 'a>> {
+    Box::pin(until_settled(world, nodes, count))
+}
+
+async fn until_settled(world: &World, nodes: &mut [Node], count: usize) -> Report {
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         let mut cluster = world.root(nodes).await;
