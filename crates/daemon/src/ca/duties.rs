@@ -63,6 +63,8 @@ impl CaService {
             .any(|ca| state.active_ca() == Some(ca.certificate()));
         let news = if holds && pki.layout().root_list().exists() {
             pki.write_lists(state, now)?
+        } else if pki.has_lists(state, now) {
+            false
         } else if let Some(others) = self.inner.others.get() {
             let pem = others.lists().await.map_err(CaError::Remote)?;
             pki.take_lists(state, &pem)?

@@ -46,19 +46,14 @@ impl Pki {
     /// Makes the lists of the CAs here and writes the files, if what is written is no longer what the
     /// ledger says or grows old. Says whether it wrote.
     pub fn write_lists(&self, state: &State, now: OffsetDateTime) -> Result<bool, PkiError> {
-        let revoked: Vec<_> = state
-            .revocations()
-            .map(|(serial, revocation)| Revoked {
-                serial: serial.to_vec(),
-                at: moment(revocation.at.0),
-            })
-            .collect();
+        let revoked = revoked(state);
         let root = files::read_text(&self.layout.root_list())?;
         let own: Vec<_> = self
             .all()
             .filter(|ca| state.issuing_cas().any(|der| der == ca.certificate()))
             .collect();
-        if own.is_empty() || !self.is_stale(&own, &revoked, now) {
+        let must: Vec<_> = own.iter().map(|ca| ca.certificate()).collect();
+        if own.is_empty() || self.are_current(&must, state, &revoked, now) {
             return Ok(false);
         }
         let mut bundle = root;
@@ -76,25 +71,35 @@ impl Pki {
         Ok(true)
     }
 
-    fn is_stale(
+    /// Whether the lists that lie here are what the ledger says, for a node that fetches them.
+    #[must_use]
+    pub fn has_lists(&self, state: &State, now: OffsetDateTime) -> bool {
+        let must: Vec<_> = state.active_ca().into_iter().collect();
+        self.are_current(&must, state, &revoked(state), now)
+    }
+
+    /// Whether there is a young list that names what is revoked for each CA of `must`, and none of a CA
+    /// that is gone.
+    fn are_current(
         &self,
-        own: &[std::sync::Arc<palisade_link::x509::IssuingCa>],
+        must: &[&[u8]],
+        state: &State,
         revoked: &[Revoked],
         now: OffsetDateTime,
     ) -> bool {
         let Ok(text) = files::read_text(&self.layout.lists()) else {
-            return true;
+            return false;
         };
         let Ok(lists) = read(text.as_bytes()) else {
-            return true;
+            return false;
         };
-        let fresh = own.iter().all(|ca| {
-            lists
-                .iter()
-                .any(|der| is_fresh(der, ca.certificate(), revoked, now).unwrap_or_default())
-        });
-        // The root's, one for each CA here, and nothing of a CA that is gone.
-        !fresh || lists.len() != own.len() + 1 || !self.layout.store_list().exists()
+        let fresh = |der: &[u8], ca: &[u8]| is_fresh(der, ca, revoked, now).unwrap_or_default();
+        let each = must.iter().all(|ca| lists.iter().any(|der| fresh(der, ca)));
+        let none_gone = lists
+            .iter()
+            .skip(1)
+            .all(|der| state.issuing_cas().any(|ca| fresh(der, ca)));
+        each && none_gone && self.layout.store_list().exists()
     }
 
     /// Takes in the lists that an issuer sent, after a check. Says whether they were news.
@@ -126,6 +131,16 @@ impl Pki {
     pub fn lists(&self) -> Result<String, PkiError> {
         Ok(files::read_text(&self.layout.lists())?)
     }
+}
+
+/// What the ledger says is revoked.
+fn revoked(state: &State) -> Vec<Revoked> {
+    let all = state.revocations();
+    all.map(|(serial, revocation)| Revoked {
+        serial: serial.to_vec(),
+        at: moment(revocation.at.0),
+    })
+    .collect()
 }
 
 fn moment(millis: u64) -> OffsetDateTime {
