@@ -5,6 +5,7 @@
 
 mod embedded;
 
+pub mod etcd;
 pub mod shared;
 
 pub use embedded::{Store, StoreError};

@@ -309,7 +309,7 @@ impl Etcd {
 
     fn serves_by_log(&self) -> bool {
         let mut running = self.members.iter().filter(|member| member.is_running());
-        running.all(|member| member.log().contains("serving client requests"))
+        running.all(|member| member.log().contains("serving client"))
     }
 
     fn initial_cluster(&self) -> String {
