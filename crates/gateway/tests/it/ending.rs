@@ -314,3 +314,13 @@ fn a_shutdown_says_goodbye() {
     door.stop();
     ends(&mut client);
 }
+
+/// Who waits for it hears the end of TLS, not only that of TCP.
+#[test]
+fn who_terminates_and_stays_hears_a_goodbye() {
+    let door = Door::with(DEFAULT_RULES, &[ALICE]);
+    let mut client = login(&door, "alice");
+    client.say(raw::TERMINATE);
+    // rustls gives an error at an end without `close_notify`.
+    assert_eq!(client.stream.read(&mut [0; 16]).unwrap(), 0);
+}

@@ -76,7 +76,7 @@ fn a_certificate_of_the_cluster_logs_in_its_user_only() {
     // A server's certificate of the same CA is not for clients.
     let server = door
         .ca
-        .server(&crate::support::request("alice", 9))
+        .server(&crate::support::server_request("alice", 9))
         .unwrap();
     let server = door.conninfo("alice", &door.write_leaf("server", &server));
     fails(&door.psql(&server, None, WHO));

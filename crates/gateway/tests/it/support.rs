@@ -455,12 +455,22 @@ pub fn clean(command: &mut Command) {
     command.env("PGPASSFILE", "/nonexistent").env("LC_ALL", "C");
 }
 
-pub fn request(common_name: &str, serial: u8) -> Request<'_> {
+/// For a certificate of a server here.
+pub fn server_request(common_name: &str, serial: u8) -> Request<'_> {
     // A static list lives as long as any request.
     static HOSTS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
     Request {
         common_name,
         hosts: HOSTS.get_or_init(|| vec!["localhost".to_owned(), "127.0.0.1".to_owned()]),
+        ..request(common_name, serial)
+    }
+}
+
+/// For a certificate of a user, who is no host.
+pub fn request(common_name: &str, serial: u8) -> Request<'_> {
+    Request {
+        common_name,
+        hosts: &[],
         now: now(),
         lifetime: Duration::days(30),
         serial: match serial {
@@ -474,7 +484,7 @@ pub fn request(common_name: &str, serial: u8) -> Request<'_> {
 }
 
 pub fn server_identity(ca: &IssuingCa, serial: u8) -> TlsIdentity {
-    TlsIdentity::from_leaf(&ca.server(&request("node", serial)).unwrap()).unwrap()
+    TlsIdentity::from_leaf(&ca.server(&server_request("node", serial)).unwrap()).unwrap()
 }
 
 pub fn stdout(output: &Output) -> String {
