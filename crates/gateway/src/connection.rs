@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::gate::Place;
 use crate::lockstep::Lockstep;
@@ -20,6 +20,7 @@ use crate::policy::EndReason;
 use crate::postgres::Backend;
 use crate::refusal::Refusal;
 use crate::server::{Counted, Shared};
+use crate::socket::ServerSocket;
 use crate::splice::{Outcome, Splice};
 use crate::wire::backend::{Face, Outgoing};
 use crate::wire::startup::CancelRequest;
@@ -46,20 +47,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr,
     }
 }
 
-/// Sets what a client's socket needs. A failure shows at its first use.
-fn prepare(tcp: &TcpStream) {
+/// Sets what the clients' sockets need: on Linux those that a listener accepts have its options.
+pub(crate) fn prepare(listener: &TcpListener) -> io::Result<()> {
+    let listener = SockRef::from(listener);
     // Answers are small and waited for.
-    tcp.set_nodelay(true).ok();
+    listener.set_tcp_nodelay(true)?;
     // A client whose machine is gone never says goodbye.
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY);
-    SockRef::from(tcp).set_tcp_keepalive(&keepalive).ok();
+    listener.set_tcp_keepalive(&keepalive)
 }
 
 /// All phases of a login; `None` if it came to no session.
 async fn log_in(shared: &Shared, tcp: TcpStream, peer: SocketAddr) -> Option<Session> {
-    prepare(&tcp);
     let identity = shared.identity.load_full();
     let mut opened = match negotiate(tcp, identity, shared.config.encrypt_traffic).await {
         Ok(Opens::Session(opened)) => opened,
@@ -248,10 +249,29 @@ impl Link {
         }
     }
 
-    async fn release(self) -> (UnixStream, Vec<Vec<u8>>) {
+    async fn release(self) -> (ServerSocket, Vec<Vec<u8>>) {
         match self {
             Self::Splice(splice) => splice.release().await,
             Self::Lockstep(lockstep) => lockstep.release(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_listeners_options() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        prepare(&listener).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let (accepted, _) = accepted.unwrap();
+        let options = SockRef::from(&accepted);
+        assert!(options.tcp_nodelay().unwrap());
+        assert!(options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
     }
 }

@@ -50,6 +50,7 @@ mod refusal;
 pub mod scram;
 mod server;
 mod sessions;
+mod socket;
 mod splice;
 mod tls;
 pub mod wire;

@@ -7,9 +7,9 @@ use std::io;
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 
 use crate::cancel::Target;
+use crate::socket::ServerSocket;
 use crate::wire::backend::{BadLength, Face, Outgoing, error_field, message};
 use crate::wire::take;
 
@@ -85,7 +85,7 @@ impl BackendError {
 
 /// A logged-in, idle connection to PostgreSQL.
 pub(crate) struct Backend {
-    pub(crate) stream: UnixStream,
+    pub(crate) stream: ServerSocket,
     pub(crate) target: Target,
     /// What PostgreSQL reported of its parameters, by name.
     pub(crate) reported: Vec<(Vec<u8>, Vec<u8>)>,
@@ -99,7 +99,7 @@ impl Backend {
         database: &str,
         parameters: &[(String, String)],
     ) -> Result<Self, BackendError> {
-        let mut stream = UnixStream::connect(socket)
+        let mut stream = ServerSocket::connect(socket)
             .await
             .map_err(BackendError::Connect)?;
         let mut out = Outgoing::default();
@@ -127,8 +127,7 @@ impl Backend {
 
     /// Whether PostgreSQL has said nothing since, not even goodbye.
     pub(crate) fn is_quiet(&self) -> bool {
-        let nothing = self.stream.try_read(&mut [0; 1]);
-        matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.stream.is_quiet()
     }
 
     /// Remembers a `ParameterStatus`.

@@ -181,6 +181,7 @@ impl Gateway {
             );
         }
         tasks.spawn(supervise(Arc::clone(shared)));
+        // Not by the workers: as long as there is a timer, each of their waits has to set one.
         tasks.spawn(sweep(Arc::clone(shared)));
         shutdown.await;
         shared.closing.store(true, Ordering::Release);
@@ -203,7 +204,9 @@ impl Gateway {
 /// Takes connections, each in a task of its own: a slow client delays nobody.
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     // Registered anew, here: a client is to wake the workers, not another thread that wakes them.
-    let listener = match listener.into_std().and_then(TcpListener::from_std) {
+    let again = listener.into_std().and_then(TcpListener::from_std);
+    let prepared = again.and_then(|listener| connection::prepare(&listener).map(|()| listener));
+    let listener = match prepared {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "can't listen");

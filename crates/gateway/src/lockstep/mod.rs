@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::UnixStream;
 
 use crate::client::ClientStream;
 use crate::sessions::Live;
+use crate::socket::ServerSocket;
 use crate::splice::{Outcome, with_scratch};
 use machine::Machine;
 
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// A restricted session's two connections.
 pub(crate) struct Lockstep {
     client: ClientStream,
-    server: UnixStream,
+    server: ServerSocket,
     machine: Machine,
     from_client: Vec<u8>,
     from_server: Vec<u8>,
@@ -33,7 +33,7 @@ pub(crate) struct Lockstep {
 }
 
 impl Lockstep {
-    pub(crate) fn new(client: ClientStream, server: UnixStream, first: Vec<u8>) -> Self {
+    pub(crate) fn new(client: ClientStream, server: ServerSocket, first: Vec<u8>) -> Self {
         Self {
             client,
             server,
@@ -173,7 +173,7 @@ impl Lockstep {
     }
 
     /// Closes the client's side; gives back PostgreSQL's with the reports that it made meanwhile.
-    pub(crate) fn release(self) -> (UnixStream, Vec<Vec<u8>>) {
+    pub(crate) fn release(self) -> (ServerSocket, Vec<Vec<u8>>) {
         (self.server, self.machine.reports)
     }
 }

@@ -19,11 +19,11 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
 use tokio::io::{AsyncWrite as _, ReadBuf};
-use tokio::net::UnixStream;
 
 use crate::client::ClientStream;
 use crate::policy::EndReason;
 use crate::sessions::Live;
+use crate::socket::ServerSocket;
 use crate::wire::scan::{DownScanner, UpScanner, Upward, is_idle};
 use client::Client;
 
@@ -58,7 +58,7 @@ pub(crate) enum Outcome {
 /// A session's two connections.
 pub(crate) struct Splice {
     client: Client,
-    server: UnixStream,
+    server: ServerSocket,
     up: Direction,
     scan_up: UpScanner,
     scan_down: DownScanner,
@@ -88,7 +88,7 @@ enum UpState {
 
 impl Splice {
     /// A splice over a client that is logged in. `first` came from the client behind its login.
-    pub(crate) fn new(client: ClientStream, server: UnixStream, first: &[u8]) -> Self {
+    pub(crate) fn new(client: ClientStream, server: ServerSocket, first: &[u8]) -> Self {
         let mut splice = Self {
             client: Client::new(client),
             server,
@@ -259,7 +259,7 @@ impl Splice {
     }
 
     /// Closes the client's side; gives back PostgreSQL's with the reports that it made meanwhile.
-    pub(crate) async fn release(mut self) -> (UnixStream, Vec<Vec<u8>>) {
+    pub(crate) async fn release(mut self) -> (ServerSocket, Vec<Vec<u8>>) {
         self.client.say_goodbye();
         // The client has left; whether it takes our goodbye does not matter, and is not waited for.
         std::future::poll_fn(|context| Poll::Ready(self.client.poll_flush(context).is_ready()))
@@ -293,7 +293,7 @@ impl Direction {
     fn poll_flush(
         &mut self,
         context: &mut Context<'_>,
-        server: &mut UnixStream,
+        server: &mut ServerSocket,
     ) -> Poll<io::Result<()>> {
         let mut sent = 0;
         let result = loop {
