@@ -57,7 +57,9 @@ pub(super) fn run(args: &ExportArgs) -> Outcome {
     let lists_text = files::read_bytes(&lists, MAX_BYTES)?;
     check_lists(state, &lists_text)
         .map_err(|error| CliError::no(format!("{} is no good", lists.display())).because(&error))?;
-    files::make_directory(&args.out);
+    std::fs::create_dir_all(&args.out).map_err(|error| {
+        CliError::file(format!("can't make {}", args.out.display())).because(&error)
+    })?;
     let written = |name: &str, contents: &[u8]| {
         files::stage(
             &args.out.join(name),

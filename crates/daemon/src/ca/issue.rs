@@ -187,18 +187,19 @@ pub(super) fn sign(
     terms: &Terms,
 ) -> Result<Vec<Vec<u8>>, CaError> {
     let serial = system::serial().map_err(crate::pki::PkiError::from)?;
-    let chain = ca.sign(
-        request,
-        terms.purpose,
-        &Request {
-            common_name: &terms.common_name,
-            hosts: &terms.hosts,
-            now: system::now(),
-            lifetime: terms.lifetime,
-            serial: &serial,
-        },
-    )?;
-    Ok(chain)
+    let said = Request {
+        common_name: &terms.common_name,
+        hosts: &terms.hosts,
+        now: system::now(),
+        lifetime: terms.lifetime,
+        serial: &serial,
+    };
+    match ca.sign(request, terms.purpose, &said) {
+        Err(x509::IssueError::Expired(day)) => Err(CaError::Refused(format!(
+            "the issuing CA expired on {day}: stop the node and say palisade ca rescue"
+        ))),
+        chain => Ok(chain?),
+    }
 }
 
 /// What the inventory says of a chain.
