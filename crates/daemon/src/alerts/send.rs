@@ -24,7 +24,8 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 pub struct SendError(String);
 
 impl SendError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    /// With these words.
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
