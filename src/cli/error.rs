@@ -38,6 +38,11 @@ impl CliError {
         Self::new(Exit::File, message)
     }
 
+    /// Nobody answers, or not as who is expected.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unreachable, message)
+    }
+
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,

@@ -12,6 +12,7 @@
 
 mod acl;
 mod alert;
+mod ca;
 mod common;
 mod complete;
 mod enroll;
@@ -33,6 +34,7 @@ mod prompt;
 mod secret;
 mod serve;
 mod status;
+mod store;
 mod token;
 mod trust;
 mod user;
@@ -71,6 +73,7 @@ enum Command {
     /// Talk SQL to a cluster
     Shell(shell::ShellArgs),
     Status(status::StatusArgs),
+    Store(store::StoreGroup),
     User(user::UserArgs),
     Acl(acl::AclArgs),
     Can(acl::CanArgs),
@@ -81,6 +84,7 @@ enum Command {
     Reload(node::ReloadArgs),
     Node(node::NodeArgs),
     Enroll(enroll::EnrollArgs),
+    Ca(ca::CaArgs),
     Alert(alert::AlertArgs),
     Join(join::JoinArgs),
     Secret(secret::SecretArgs),
@@ -136,6 +140,7 @@ fn run(command: &Command) -> Outcome {
         Command::Up(_) | Command::Daemon(_) | Command::Shell(_) => Ok(Exit::Usage),
         Command::Init(args) => init::run(args),
         Command::Status(args) => status::run(args),
+        Command::Store(args) => store::run(args),
         Command::User(args) => user::run(args),
         Command::Acl(args) => acl::run(args),
         Command::Can(args) => acl::can(args),
@@ -146,6 +151,7 @@ fn run(command: &Command) -> Outcome {
         Command::Reload(args) => node::reload(args),
         Command::Node(args) => node::run(args),
         Command::Enroll(args) => enroll::run(args),
+        Command::Ca(args) => ca::run(args),
         Command::Alert(args) => alert::run(args),
         Command::Join(args) => join::run(args),
         Command::Secret(args) => secret::run(args),

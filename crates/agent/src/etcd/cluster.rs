@@ -80,8 +80,10 @@ impl Cluster {
         })
     }
 
-    /// The members, as etcd lists them, and how each is.
+    /// The members, as etcd lists them, and how each is. A majority has confirmed that the list is
+    /// current: a member that lags would not name one that was just taken in, which would then leave.
     pub async fn members(&mut self) -> Result<Vec<StoreMember>, EtcdError> {
+        self.catch_up().await?;
         let list = self.client.member_list().await;
         let list = list.map_err(refused("list its members"))?;
         let mut asked = JoinSet::new();
@@ -94,7 +96,7 @@ impl Cluster {
             .members()
             .iter()
             .map(|member| StoreMember {
-                id: format!("{:016x}", member.id()),
+                id: format!("{:x}", member.id()),
                 name: member.name().to_owned(),
                 peer_urls: member.peer_urls().to_vec(),
                 client_urls: member.client_urls().to_vec(),
@@ -106,10 +108,25 @@ impl Cluster {
         while let Some(Ok((index, leader))) = asked.join_next().await {
             if let (Some(member), Some(leader)) = (members.get_mut(index), leader) {
                 member.live = Some(true);
-                member.leader = member.id == format!("{leader:016x}");
+                member.leader = member.id == format!("{leader:x}");
             }
         }
         Ok(members)
+    }
+
+    /// Makes the member that is asked apply all that the majority has. etcd 3.4 lists members as the one
+    /// that is asked knows them; but a read of any key, also of one that is not ours, waits.
+    async fn catch_up(&mut self) -> Result<(), EtcdError> {
+        match self.client.get("/palisade", None).await {
+            Ok(_) => Ok(()),
+            Err(etcd_client::Error::GRpcStatus(status))
+                if status.message().contains("permission denied")
+                    || status.message().contains("user name") =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(refused("confirm that it is up to date")(error)),
+        }
     }
 
     /// Brings users and rights in line first, then the members, one step at a time. Needs the identity
@@ -305,7 +322,7 @@ fn tell(step: &StoreStep) -> String {
         StoreStep::Move { node, peer_url, .. } => format!("node {node} is at {peer_url} now"),
         StoreStep::Remove {
             member, name, why, ..
-        } => format!("member {member:016x} ({name}) is taken out: {why}"),
+        } => format!("member {member:x} ({name}) is taken out: {why}"),
     }
 }
 

@@ -1,0 +1,72 @@
+//! `palisade store move`: the ledger moves to another store.
+
+use clap::{Args, ValueEnum};
+use palisade_link::api::{Command, StoreTarget};
+
+use super::args::StoreArgs;
+use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::exit::Exit;
+use crate::cli::out;
+use crate::cli::view::View;
+
+/// Where to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// Etcd that the daemons run, with certificates of the cluster's CA
+    Managed,
+    /// One node's own file
+    Embedded,
+}
+
+/// Move the ledger to another store, while everybody works on.
+///
+/// `managed`: the daemons run etcd themselves; it grows as nodes join. `embedded`: one node's own file, for
+/// a cluster of one. `--store-endpoints`: an etcd that is there already; each node shows it the
+/// certificate that its own configuration names (`store.ca_file`, `store.cert_file`, `store.key`, or
+/// the variables PALISADE_STORE_CA_FILE, ...). Needs the privilege system.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  palisade store move managed --as root.credentials
+  palisade store move --store-endpoints https://n1:2379,https://n2:2379,https://n3:2379 --as root.credentials
+  palisade store move embedded --as root.credentials")]
+pub(super) struct MoveArgs {
+    /// Where to; without it, to the etcd that --store-endpoints names
+    #[arg(value_name = "STORE")]
+    target: Option<Target>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+
+    #[command(flatten)]
+    signer: SignerArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+impl MoveArgs {
+    fn target(&self) -> Result<StoreTarget, CliError> {
+        match self.target {
+            Some(Target::Managed) => Ok(StoreTarget::Managed),
+            Some(Target::Embedded) => Ok(StoreTarget::Embedded),
+            None if self.store.is_given() => {
+                Ok(StoreTarget::Endpoints(self.store.store_endpoints.clone()))
+            }
+            None => Err(CliError::usage("where is the ledger to go?").hint(
+                "say `managed`, `embedded`, or name an etcd with --store-endpoints https://HOST:2379,...",
+            )),
+        }
+    }
+}
+
+/// Runs it.
+pub(super) fn run(args: &MoveArgs) -> Outcome {
+    let target = args.target()?;
+    let signer = args.signer.read(&args.cluster)?;
+    let view = View::open(&args.cluster)?;
+    let done = view.command(&signer, &Command::StoreMove { target })?;
+    out::line(&done.message)?;
+    Ok(Exit::Done)
+}
