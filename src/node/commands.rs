@@ -5,20 +5,24 @@ use std::sync::Arc;
 use palisade_daemon::ca::CaService;
 use palisade_daemon::control::Permitted;
 use palisade_daemon::layout::Layout;
-use palisade_link::api::{Command, Done};
-use tokio::sync::mpsc;
+use palisade_link::api::{Command, Done, StoreTarget};
+use tokio::sync::{mpsc, oneshot};
 
+use super::alerts::Alerts;
 use super::doors::Shown;
 use super::member::Member;
+use super::store::Prepare;
 
 /// Where commands come from and go to.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) postgres: mpsc::Sender<Permitted>,
+    pub(super) alerts: Option<Alerts>,
     pub(super) ca: CaService,
     pub(super) member: Option<Member>,
     pub(super) layout: Layout,
     pub(super) shown: Arc<Shown>,
+    pub(super) store: Option<mpsc::Sender<Prepare>>,
 }
 
 /// Carries commands on until the node stops. Each runs by itself: a long one keeps no other waiting.
@@ -44,8 +48,11 @@ impl Parts {
                 return;
             }
             Command::RotateNode => self.rotate().await,
-            Command::StoreMove { .. } => Err("this node can't do that yet".to_owned()),
-            Command::AlertTest { .. } => Err("this node can't do that yet".to_owned()),
+            Command::StoreMove { target } => self.prepare(target.clone()).await,
+            Command::AlertTest { name } => match &self.alerts {
+                Some(alerts) => alerts.test(name).await,
+                None => Err("this node is not in the ledger".to_owned()),
+            },
             Command::IssueCertificate(_)
             | Command::CaCandidate
             | Command::CaInstall { .. }
@@ -58,6 +65,18 @@ impl Parts {
         };
         // The asker may have hung up; what was done is in the log.
         drop(permitted.done.send(result));
+    }
+
+    /// Makes a store ready; the entry that names it is the asker's to sign.
+    async fn prepare(&self, target: StoreTarget) -> Result<Done, String> {
+        let store = self
+            .store
+            .as_ref()
+            .ok_or("this node is not in the ledger")?;
+        let (done, answer) = oneshot::channel();
+        let sent = store.send(Prepare { target, done }).await;
+        sent.map_err(|_| "the node is stopping")?;
+        answer.await.map_err(|_| "the node is stopping")?
     }
 
     async fn rotate(&self) -> Result<Done, String> {

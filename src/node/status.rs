@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use palisade_daemon::alerts::Desk;
 use palisade_daemon::ca::CaService;
 use palisade_daemon::config::Config;
 use palisade_daemon::ledger::Ledger;
@@ -11,7 +12,9 @@ use palisade_daemon::pki::ServerLeaf;
 use palisade_daemon::{metrics, system};
 use palisade_gateway::Observer;
 use palisade_ledger::{NodeId, State};
-use palisade_link::api::{DriftLine, HeadReply, Hello, Status, StoreStatus};
+use palisade_link::api::{
+    Alarm, AlarmKind, DriftLine, HeadReply, Hello, Status, StoreMember, StoreStatus,
+};
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
@@ -42,6 +45,9 @@ struct News {
     listed: Option<BTreeSet<String>>,
     problems: BTreeMap<&'static str, String>,
     membership: Option<Membership>,
+    store_members: Vec<StoreMember>,
+    desk: Option<Desk>,
+    expiry: Option<time::OffsetDateTime>,
 }
 
 /// What the board asks about this node among the others.
@@ -52,7 +58,7 @@ struct Membership {
 }
 
 impl Board {
-    pub(super) fn new(ledger: &Ledger, config: &Config, postgres: Option<String>) -> Self {
+    pub(super) fn new(ledger: &Ledger, config: &Config) -> Self {
         let news = News {
             gateway: config
                 .gateway
@@ -60,14 +66,17 @@ impl Board {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            postgres,
-            applied: Some(ledger.now().head().seq),
+            postgres: None,
+            applied: None,
             observer: None,
             drift: Vec::new(),
             certificate_until: None,
             listed: None,
             problems: BTreeMap::new(),
             membership: None,
+            desk: None,
+            expiry: None,
+            store_members: Vec::new(),
         };
         Self {
             ledger: ledger.clone(),
@@ -92,12 +101,49 @@ impl Board {
         self.news().observer = Some(observer);
     }
 
+    /// Notes the version of a PostgreSQL that runs.
+    pub(super) fn set_postgres(&self, version: Option<String>) {
+        self.news().postgres = version;
+    }
+
+    /// Notes etcd's members.
+    pub(super) fn set_store_members(&self, members: Vec<StoreMember>) {
+        self.news().store_members = members;
+    }
+
     pub(super) fn set_applied(&self, seq: u64) {
         self.news().applied = Some(seq);
     }
 
     pub(super) fn set_certificate(&self, leaf: &ServerLeaf) {
-        self.news().certificate_until = leaf.until.format(&Rfc3339).ok();
+        let mut news = self.news();
+        news.certificate_until = leaf.until.format(&Rfc3339).ok();
+        news.expiry = Some(leaf.until);
+    }
+
+    /// Reports what needs a human to this desk, too, from now on.
+    pub(super) fn set_desk(&self, desk: &Desk) {
+        self.news().desk = Some(desk.clone());
+    }
+
+    /// When the server's certificate ends.
+    pub(super) fn certificate_until(&self) -> Option<time::OffsetDateTime> {
+        self.news().expiry
+    }
+
+    /// How many log-ins the gateway refused since it started.
+    pub(super) fn refused_logins(&self) -> u64 {
+        let news = self.news();
+        let figures = news.observer.iter().flat_map(|o| o.metrics().figures());
+        figures
+            .filter(|figure| figure.name == "refusals_total")
+            .filter_map(|figure| u64::try_from(figure.value).ok())
+            .sum()
+    }
+
+    /// The store of the ledger, as this node sees it.
+    pub(super) fn store(&self) -> StoreStatus {
+        self.hello().store
     }
 
     /// Notes whom the user list names.
@@ -112,6 +158,9 @@ impl Board {
             return;
         }
         tracing::warn!(what, mended, "PostgreSQL differs from the ledger");
+        if let Some(desk) = &news.desk {
+            desk.happened(AlarmKind::Drift, &what, &what);
+        }
         if news.drift.len() >= MAX_DRIFT {
             news.drift.remove(0);
         }
@@ -124,13 +173,20 @@ impl Board {
         let mut news = self.news();
         if news.problems.get(about) != Some(&text) {
             tracing::error!(about, reason = text, "needs attention");
+            if let (Some(desk), Some(kind)) = (&news.desk, alarm_about(about)) {
+                desk.state(kind, about, Some(&text));
+            }
             news.problems.insert(about, text);
         }
     }
 
     pub(super) fn solve(&self, about: &'static str) {
-        if self.news().problems.remove(about).is_some() {
+        let mut news = self.news();
+        if news.problems.remove(about).is_some() {
             tracing::info!(about, "is well again");
+            if let (Some(desk), Some(kind)) = (&news.desk, alarm_about(about)) {
+                desk.state(kind, about, None);
+            }
         }
     }
 
@@ -145,8 +201,22 @@ impl Board {
         let board = self.clone();
         Arc::new(move || {
             let status = board.status();
-            metrics::text(&metrics::of_cluster(&status, &[], system::now()))
+            let mut figures = metrics::of_cluster(&status, &board.alarms(), system::now());
+            figures.extend(board.gateway_figures());
+            metrics::text(&figures)
         })
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        let desk = self.news().desk.clone();
+        desk.as_ref().map(Desk::alarms).unwrap_or_default()
+    }
+
+    /// The gateway's own figures.
+    fn gateway_figures(&self) -> Vec<metrics::Figure> {
+        let news = self.news();
+        let figures = news.observer.iter().flat_map(|o| o.metrics().figures());
+        figures.map(gateway_figure).collect()
     }
 
     /// What this node says to the others.
@@ -161,14 +231,18 @@ impl Board {
             node: membership.map(|member| member.id.get()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             head: head(state, news),
-            store: StoreStatus::default(),
+            store: StoreStatus {
+                members: news.store_members.clone(),
+                ..super::store::status(&self.ledger)
+            },
             issuer: membership.is_some_and(|member| member.ca.is_issuer()),
             certificate_until: news.certificate_until.clone(),
             problems: problems(state, news),
             sessions: sessions(news),
             started: self.started.clone(),
             master: master(news),
-            ..Hello::default()
+            alarms: news.desk.as_ref().map(Desk::alarms).unwrap_or_default(),
+            told: news.desk.as_ref().map(Desk::told).unwrap_or_default(),
         }
     }
 
@@ -230,6 +304,30 @@ fn master(news: &News) -> Option<u32> {
     let member = news.membership.as_ref()?;
     let master = member.table.borrow().master?;
     Some(master.get())
+}
+
+/// Problems that humans are alerted of, by what they are about.
+fn alarm_about(about: &str) -> Option<AlarmKind> {
+    (about.contains("certificate") || about.contains("revocation"))
+        .then_some(AlarmKind::CertificateRenewal)
+}
+
+/// A figure of the gateway among the node's.
+fn gateway_figure(figure: palisade_gateway::Figure) -> metrics::Figure {
+    const HELP: &str = "A figure of the gateway.";
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Prometheus' numbers are 64-bit floating point"
+    )]
+    let value = figure.value as f64;
+    let made = match figure.name.strip_suffix("_total") {
+        Some(name) => metrics::Figure::counter(&format!("gateway_{name}"), HELP, value),
+        None => metrics::Figure::gauge(&format!("gateway_{}", figure.name), HELP, value),
+    };
+    match figure.label {
+        Some((label, value)) => made.with(label, &value),
+        None => made,
+    }
 }
 
 /// Users of the ledger whom a followed user list does not name.

@@ -1,0 +1,186 @@
+//! Alarms of this node, and alerts of the cluster if this node is the master.
+//!
+//! ```text
+//!   board, gateway, table of the others --look--> Desk --hello--> the master's Desk --due--> Sender
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_daemon::alerts::{Desk, Notice, SendError, Sender, Thresholds};
+use palisade_daemon::config::Config;
+use palisade_daemon::ledger::Ledger;
+use palisade_daemon::members::NodeEvent;
+use palisade_daemon::{files, system};
+use palisade_ledger::Alert;
+use palisade_link::api::{Alarm, AlarmKind, Done};
+use palisade_link::seal::SealSecret;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
+
+use super::member::Member;
+use super::status::Board;
+
+/// How often is looked for what needs a human.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What alerts need.
+#[derive(Clone)]
+pub(super) struct Alerts {
+    desk: Desk,
+    member: Member,
+    ledger: Ledger,
+    board: Board,
+    config: Arc<palisade_daemon::config::Alerts>,
+}
+
+impl Alerts {
+    /// The alerts of this node; the board reports to their desk from now on.
+    pub(super) fn new(config: &Config, member: &Member, ledger: &Ledger, board: &Board) -> Self {
+        let thresholds = Thresholds {
+            refused_logins_per_minute: config.alerts.refused_logins_per_minute,
+            certificate_days: config.alerts.certificate_days,
+        };
+        let desk = Desk::new(member.id(), thresholds);
+        board.set_desk(&desk);
+        Self {
+            desk,
+            member: member.clone(),
+            ledger: ledger.clone(),
+            board: board.clone(),
+            config: Arc::new(config.alerts.clone()),
+        }
+    }
+
+    /// Looks and tells until the node stops.
+    pub(super) async fn run(self) {
+        let mut events = self.member.events();
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(NodeEvent::Down(node)) => self.desk.node(node, true),
+                    Ok(NodeEvent::Back(node)) => self.desk.node(node, false),
+                    Ok(NodeEvent::Master(_)) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                _ = ticks.tick() => self.look(),
+            }
+        }
+    }
+
+    fn look(&self) {
+        let state = self.ledger.now();
+        let store = self.board.store();
+        let lost = store
+            .problem
+            .unwrap_or_else(|| "the ledger takes no entries: no quorum".to_owned());
+        self.desk.state(
+            AlarmKind::QuorumLost,
+            "",
+            (!store.quorum).then_some(lost.as_str()),
+        );
+        if let Some(until) = self.board.certificate_until() {
+            self.desk.certificate("server certificate", until);
+        }
+        self.desk.refused_logins(self.board.refused_logins());
+        self.desk
+            .forget(&|id| state.members().any(|node| node.id.get() == id));
+        let table = self.member.table().borrow().clone();
+        let mut others = Vec::new();
+        for (id, seen) in &table.others {
+            if let Some(hello) = &seen.hello {
+                self.desk.hear(&hello.told);
+                others.push((*id, hello.alarms.clone()));
+            }
+        }
+        if table.master != Some(self.member.id()) {
+            return;
+        }
+        for alarm in self.desk.due(&others) {
+            self.tell(&alarm);
+        }
+    }
+
+    /// Tells everybody of the ledger's alerts of one alarm.
+    fn tell(&self, alarm: &Alarm) {
+        let state = self.ledger.now();
+        let notice = Notice::new(state.cluster(), self.member.id().get(), alarm);
+        tracing::warn!(
+            kind = notice.kind,
+            state = notice.state,
+            node = notice.node,
+            text = notice.text,
+            "alert"
+        );
+        for alert in state.alerts() {
+            let (alert, notice) = (alert.clone(), notice.clone());
+            let sender = self.sender();
+            tokio::spawn(async move {
+                let sent = match sender {
+                    Ok(sender) => sender.send(&alert, &notice).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = sent {
+                    tracing::error!(alert = alert.name, reason = %error, "an alert could not be sent");
+                }
+            });
+        }
+    }
+
+    /// Sends a test to one alert.
+    pub(super) async fn test(&self, name: &str) -> Result<Done, String> {
+        let state = self.ledger.now();
+        let alert: Alert = state
+            .alerts()
+            .find(|alert| alert.name == name)
+            .cloned()
+            .ok_or_else(|| format!("there is no alert {name}"))?;
+        let own = self.member.id().get();
+        let alarm = Alarm {
+            kind: AlarmKind::Test,
+            node: own,
+            subject: String::new(),
+            since: system::millis().0,
+            text: "this is a test of palisade alert test; nothing is the matter".to_owned(),
+            over: true,
+        };
+        let notice = Notice::new(state.cluster(), own, &alarm);
+        let sender = self.sender().map_err(|error| error.to_string())?;
+        let sent = sender.once(&alert, &notice).await;
+        sent.map_err(|error| format!("the alert {name} was not sent: {error}"))?;
+        Ok(Done {
+            message: format!("the alert {name} was sent from node {own}"),
+            data: None,
+        })
+    }
+
+    /// With the keys as they are now: they may have been rotated.
+    fn sender(&self) -> Result<Sender, SendError> {
+        let keys = self.member.own().keys.load();
+        let secret = SealSecret::from_text(&keys.seal.expose_text());
+        let secret = secret.map_err(|error| SendError::new(error.to_string()))?;
+        Sender::new(
+            self.member.id(),
+            secret,
+            self.config.commands.clone(),
+            self.roots()?,
+        )
+    }
+
+    /// The authorities of `alerts.ca_file`, in DER.
+    fn roots(&self) -> Result<Vec<Vec<u8>>, SendError> {
+        let Some(path) = &self.config.ca_file else {
+            return Ok(Vec::new());
+        };
+        let failed =
+            |error: &dyn std::fmt::Display| SendError::new(format!("{}: {error}", path.display()));
+        let text = files::read_text(path).map_err(|error| failed(&error))?;
+        CertificateDer::pem_slice_iter(text.as_bytes())
+            .map(|der| der.map(|der| der.to_vec()).map_err(|error| failed(&error)))
+            .collect()
+    }
+}

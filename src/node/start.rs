@@ -1,0 +1,377 @@
+//! How a node starts: first what makes it one of its cluster, then PostgreSQL and the front door.
+//!
+//! ```text
+//!   ledger -> keys, certificate -> [ API, keeper of the store, peers, control socket ]
+//!                               -> PostgreSQL, in line with the ledger -> [ gateway, reconciler ]
+//! ```
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_agent::Agent;
+use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::ca::{self, CaService};
+use palisade_daemon::config::Config;
+use palisade_daemon::control::{self, Allowed, Control, Wires};
+use palisade_daemon::layout::Layout;
+use palisade_daemon::ledger::Ledger;
+use palisade_daemon::pki::ServerLeaf;
+use palisade_daemon::user_list::UserList;
+use palisade_gateway::Gateway;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::alerts::Alerts;
+use super::begin::{self, Begun};
+use super::error::NodeError;
+use super::member::Member;
+use super::ports::Ports;
+use super::status::Board;
+use super::store::Keeper;
+use super::{Options, Running, commands, doors, either, follow, listen, reconcile, until};
+
+/// How long a new node waits for the issuer's certificate.
+const CERTIFICATE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two attempts to get it.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts a node; `progress` is told each step as it begins.
+pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<Running, NodeError> {
+    let Options {
+        mut config,
+        cluster,
+        is_up,
+    } = options;
+    let layout = Layout::new(&config.node.data_directory);
+    layout.create()?;
+    progress("Opening the doors");
+    let gateway = listen(&config).await?;
+    progress("Reading the ledger");
+    let ports = if is_up {
+        Ports::Free
+    } else {
+        Ports::Configured
+    };
+    let mut begun = begin::begin(&mut config, &layout, &cluster, ports).await?;
+    let listeners = Listeners {
+        gateway,
+        api: std::mem::take(&mut begun.api),
+    };
+    let node = Node {
+        member: begun
+            .own
+            .as_ref()
+            .map(|own| Member::new(own.clone(), begun.ledger.clone())),
+        ledger: begun.ledger.clone(),
+        config,
+        layout,
+        own_list: is_up,
+    };
+    let certificates = node.certificates(begun).await?;
+    let (half, wires) = node.join_cluster(certificates, listeners)?;
+    progress("Starting PostgreSQL");
+    let state = node.ledger.now();
+    let mut agent = Agent::new(begin::agent(&node.config, &node.layout, &state))?;
+    agent.start().await?;
+    half.board.set_postgres(begin::version(&agent));
+    progress("Bringing PostgreSQL in line with the ledger");
+    let state = node.ledger.now();
+    agent.apply(&state).await?;
+    half.board.set_applied(state.head().seq);
+    half.applied.send_replace(state.head().seq);
+    node.open(agent, half, wires)
+}
+
+/// What a node is made of.
+struct Node {
+    config: Config,
+    layout: Layout,
+    ledger: Ledger,
+    member: Option<Member>,
+    own_list: bool,
+}
+
+struct Listeners {
+    gateway: Vec<TcpListener>,
+    api: Vec<TcpListener>,
+}
+
+/// The leaf that the doors begin with, and what else was begun.
+struct Certificates {
+    ca: CaService,
+    leaf: ServerLeaf,
+    problem: Option<ca::CaError>,
+    users: Option<(UserList, ClusterAuthor)>,
+    listed: Option<BTreeSet<String>>,
+}
+
+/// The half of a node that makes it one of its cluster.
+struct Half {
+    tasks: JoinSet<()>,
+    board: Board,
+    shown: Arc<doors::Shown>,
+    socket: std::path::PathBuf,
+    applied: watch::Sender<u64>,
+    /// Becomes true when the node was removed.
+    out: Option<watch::Receiver<bool>>,
+    gateway: Vec<TcpListener>,
+}
+
+/// What the other half needs.
+struct PostgresWires {
+    permitted: mpsc::Receiver<control::Permitted>,
+    stop: watch::Sender<bool>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Node {
+    async fn certificates(&self, begun: Begun) -> Result<Certificates, NodeError> {
+        let wires = ca::Wires {
+            node: begun.own.map(|own| own.author),
+            cluster: begun.cluster,
+            names: begin::hosts(&self.config),
+        };
+        let ca = CaService::new(begun.pki, begun.ledger, wires);
+        if let Some(member) = &self.member {
+            ca.set_others(Arc::new(member.peers()));
+            member.fetch_root(&self.layout).await;
+        }
+        let deadline = tokio::time::Instant::now() + CERTIFICATE_WITHIN;
+        let (leaf, problem) = loop {
+            match ca.begin_server().await {
+                Ok(begun) => break begun,
+                // The issuer may be on its way up.
+                Err(ca::CaError::Remote(reason)) if tokio::time::Instant::now() < deadline => {
+                    tracing::info!(reason, "waiting for this node's certificate");
+                    tokio::time::sleep(CERTIFICATE_EVERY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        Ok(Certificates {
+            ca,
+            leaf,
+            problem,
+            users: begun.users,
+            listed: begun.listed,
+        })
+    }
+
+    fn board(&self, certificates: &mut Certificates) -> Board {
+        let board = Board::new(&self.ledger, &self.config);
+        board.set_certificate(&certificates.leaf);
+        if let Some(listed) = certificates.listed.take().filter(|_| !self.own_list) {
+            board.set_listed(listed);
+        }
+        if let Some(problem) = certificates.problem.take() {
+            board.problem("server certificate", problem.to_string());
+        }
+        board
+    }
+
+    fn join_cluster(
+        &self,
+        mut certificates: Certificates,
+        listeners: Listeners,
+    ) -> Result<(Half, PostgresWires), NodeError> {
+        let board = self.board(&mut certificates);
+        let Certificates {
+            ca, leaf, users, ..
+        } = certificates;
+        let (stop, stopping) = watch::channel(false);
+        let (commands, permitted) = mpsc::channel(4);
+        let (to_postgres, for_postgres) = mpsc::channel(4);
+        let (applied, follow_applied) = watch::channel(0);
+        let reload = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        let shown = doors::Shown::new(
+            &leaf.leaf,
+            self.member.as_ref().map(Member::identity),
+            self.door_addresses(&listeners),
+        )?;
+        let shown = Arc::new(shown);
+        ca.set_doors(shown.clone());
+        let control = Control::new(
+            self.ledger.clone(),
+            Allowed {
+                stop: self.config.security.enable_stop,
+                purge_all: self.config.security.enable_purge_all,
+            },
+            board.reader(),
+            Wires {
+                commands,
+                applied: follow_applied,
+                reload: reload.clone(),
+                node: self.member.as_ref().map(Member::id),
+            },
+        );
+        let mut prepare = None;
+        let mut out = None;
+        if let Some(member) = &self.member {
+            board.set_member(member, &ca);
+            let removed = member.removed(&board, &mut tasks);
+            let ends = Ends {
+                stopping: stopping.clone(),
+                out: Some(removed.clone()),
+            };
+            self.open_api(
+                member,
+                (&board, &ca, &control),
+                &shown,
+                listeners.api,
+                &ends,
+                &mut tasks,
+            );
+            let configured = (&self.config, &self.layout);
+            let (keeper, to_keeper) = Keeper::new(member, &self.ledger, &board, configured, &ca);
+            tasks.spawn(keeper.run(until(stopping.clone())));
+            member.spawn(&mut tasks);
+            prepare = Some(to_keeper);
+            out = Some(removed);
+        }
+        let socket = self.config.control_socket();
+        let listener = control::bind(&socket)?;
+        let metrics = board.metrics();
+        tasks.spawn(async move {
+            if let Err(error) = control.serve(listener, metrics).await {
+                tracing::error!(%error, "the control socket failed");
+            }
+        });
+        let alerts = self
+            .member
+            .as_ref()
+            .map(|member| Alerts::new(&self.config, member, &self.ledger, &board));
+        if let Some(alerts) = alerts.clone() {
+            tasks.spawn(alerts.run());
+        }
+        let parts = commands::Parts {
+            postgres: to_postgres,
+            alerts,
+            ca: ca.clone(),
+            member: self.member.clone(),
+            layout: self.layout.clone(),
+            shown: shown.clone(),
+            store: prepare,
+        };
+        tasks.spawn(commands::run(permitted, parts));
+        tasks.spawn(follow::files(follow::Files {
+            ledger: self.ledger.clone(),
+            users,
+            ca,
+            leaf,
+            board: board.clone(),
+            own_list: self.own_list,
+            reload,
+        }));
+        let half = Half {
+            tasks,
+            board,
+            shown,
+            socket,
+            applied,
+            out,
+            gateway: listeners.gateway,
+        };
+        let wires = PostgresWires {
+            permitted: for_postgres,
+            stop,
+            stopping,
+        };
+        Ok((half, wires))
+    }
+
+    fn open_api(
+        &self,
+        member: &Member,
+        (board, ca, control): (&Board, &CaService, &Control),
+        shown: &doors::Shown,
+        listeners: Vec<TcpListener>,
+        ends: &Ends,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Some((tls, _)) = &shown.api else {
+            return;
+        };
+        let services = member.services(board, ca, &self.layout);
+        let door = member.door(services, control, tls.clone());
+        for listener in listeners {
+            let served = door.clone().serve(listener);
+            let over = either(ends.stopping.clone(), ends.out.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = served => {}
+                    () = over => {}
+                }
+            });
+        }
+    }
+
+    fn door_addresses(&self, listeners: &Listeners) -> Vec<ca::DoorAddress> {
+        let mut addresses = Vec::new();
+        for at in bound(&listeners.gateway) {
+            addresses.push(doors::door("gateway", at, true));
+        }
+        for at in bound(&listeners.api) {
+            addresses.push(doors::door("API", at, false));
+        }
+        if let Some(ip) = self.config.postgres.listen {
+            let at = SocketAddr::new(ip, self.config.postgres.port);
+            addresses.push(doors::door("PostgreSQL", at, true));
+        }
+        addresses
+    }
+
+    /// Opens the front door before a PostgreSQL that is in line with the ledger.
+    fn open(
+        self,
+        agent: Agent,
+        mut half: Half,
+        wires: PostgresWires,
+    ) -> Result<Running, NodeError> {
+        let gateway = Gateway::new(
+            begin::gateway(&self.config, &self.layout, &agent)?,
+            self.ledger.state(),
+            half.shown.gateway.clone(),
+        );
+        half.board.observe(gateway.observer());
+        let addresses = bound(&half.gateway);
+        let over = either(wires.stopping.clone(), half.out.clone());
+        half.tasks.spawn(gateway.serve(half.gateway, over));
+        let (stopped, has_stopped) = mpsc::channel(1);
+        let reconciler = reconcile::Reconciler {
+            agent,
+            state: self.ledger.state(),
+            applied: half.applied,
+            permitted: wires.permitted,
+            refresh: half.shown.refresh.clone(),
+            stop: wires.stop.clone(),
+            stopped,
+            board: half.board,
+        };
+        half.tasks
+            .spawn(reconcile::run(reconciler, until(wires.stopping)));
+        Ok(Running {
+            tasks: half.tasks,
+            stop: wires.stop,
+            stopped: has_stopped,
+            socket: half.socket,
+            addresses,
+            database: self.ledger.now().database().to_owned(),
+            ledger: self.ledger,
+        })
+    }
+}
+
+/// When a door closes.
+struct Ends {
+    stopping: watch::Receiver<bool>,
+    out: Option<watch::Receiver<bool>>,
+}
+
+fn bound(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    addresses.filter_map(Result::ok).collect()
+}
