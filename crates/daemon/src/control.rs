@@ -302,9 +302,11 @@ impl From<AppendError> for Refused {
                 (StatusCode::CONFLICT, true)
             }
             AppendError::Refused(_) | AppendError::Ahead { .. } => (StatusCode::FORBIDDEN, false),
-            AppendError::Store(_) | AppendError::Stopping => {
-                (StatusCode::SERVICE_UNAVAILABLE, false)
-            }
+            AppendError::NoQuorum
+            | AppendError::Unknown
+            | AppendError::Forked(_)
+            | AppendError::Store(_)
+            | AppendError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, false),
         };
         Self(
             code,

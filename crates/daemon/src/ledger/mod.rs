@@ -2,83 +2,56 @@
 //!
 //! ```text
 //!   append(bytes) --queue--> [verify against a copy -> commit the batch -> publish] --watch--> State
+//!                                        |   ^
+//!                     attached: transaction  watch        (what the store shows is verified, too)
+//!                                        v   |
+//!                                        etcd
 //! ```
 //!
 //! A batch is what waits in the queue: it is verified entry by entry against a copy of the state,
-//! committed in one transaction, and only then published and acknowledged.
+//! committed in one transaction, and only then published and acknowledged. While a store in etcd is
+//! attached, its transaction comes before the local one: the local copy is always a prefix of what
+//! etcd acknowledged. Without a quorum nothing is appended, and the last verified state stands.
 
+mod attached;
+mod embedded;
+mod error;
+mod event;
+mod follow;
+mod moving;
+mod notes;
 pub mod replica;
+mod writer;
 
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
-use palisade_ledger::{
-    Head, Millis, Refusal, Stale, State, Verified, limits::MAX_BATCH, verify, verify_genesis,
-};
-use tokio::sync::{mpsc, oneshot, watch};
+use palisade_ledger::{Hash, Head, State, limits::MAX_BATCH, verify, verify_genesis};
+use palisade_link::api::StoreStatus;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::store::etcd::EtcdStore;
 use crate::store::{Store, StoreError};
-use crate::system;
+
+pub use error::{AppendError, OpenError};
+pub use event::LedgerEvent;
+pub use follow::StoreBuilder;
+pub use moving::MoveError;
+use writer::{Append, Job, Writer};
 
 /// Appends that may wait; a caller beyond waits itself.
 const QUEUE: usize = 1024;
 
-/// Why the ledger could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is none yet.
-    #[error("there is no ledger yet")]
-    Empty,
-    /// An entry of the store does not verify.
-    #[error("entry {seq} of the ledger does not verify: {refusal}; nothing after it is applied")]
-    Entry {
-        /// Its number.
-        seq: u64,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Verified entries did not fit together; they always do.
-    #[error(transparent)]
-    Stale(#[from] Stale),
-}
-
-/// Why an entry was not appended.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// It does not verify.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Its author's clock is ahead.
-    #[error(
-        "the entry's time, {time}, is more than five minutes ahead of this node's clock, {now}"
-    )]
-    Ahead {
-        /// The entry's time.
-        time: Millis,
-        /// This node's.
-        now: Millis,
-    },
-    /// It could not be made durable.
-    #[error("the entry could not be stored: {0}")]
-    Store(String),
-    /// The daemon is stopping.
-    #[error("the daemon is stopping")]
-    Stopping,
-}
-
-struct Append {
-    bytes: Vec<u8>,
-    done: oneshot::Sender<Result<Head, AppendError>>,
-}
+/// Events that a slow listener may be behind.
+const EVENTS: usize = 256;
 
 /// A handle to the node's ledger.
 #[derive(Clone)]
 pub struct Ledger {
-    queue: mpsc::Sender<Append>,
+    jobs: mpsc::Sender<Job>,
     state: watch::Receiver<Arc<State>>,
+    status: watch::Receiver<StoreStatus>,
+    events: broadcast::Sender<LedgerEvent>,
     store: Arc<Store>,
 }
 
@@ -87,33 +60,34 @@ impl Ledger {
     /// begins to take entries.
     pub fn open(store: Store, cluster_key: &PublicKey) -> Result<Self, OpenError> {
         store.check_continuity()?;
-        let state = load(&store, cluster_key)?;
-        Ok(Self::start(store, state))
+        let (state, chain) = load(&store, cluster_key, u64::MAX)?;
+        Self::start(store, state, chain)
     }
 
     /// Begins a ledger with its genesis.
     pub fn begin(store: Store, cluster_key: &PublicKey, genesis: &[u8]) -> Result<Self, OpenError> {
         let (state, verified) = verify_genesis(genesis, cluster_key)
             .map_err(|refusal| OpenError::Entry { seq: 0, refusal })?;
+        let chain = vec![verified.head().hash];
         store.append(&[verified])?;
-        Ok(Self::start(store, state))
+        Self::start(store, state, chain)
     }
 
-    fn start(store: Store, state: State) -> Self {
+    fn start(store: Store, state: State, chain: Vec<Hash>) -> Result<Self, OpenError> {
         let store = Arc::new(store);
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (jobs, waiting) = mpsc::channel(QUEUE);
         let (publish, state) = watch::channel(Arc::new(state));
-        let writer = Writer {
-            store: store.clone(),
-            publish,
-            waiting,
-        };
-        std::thread::spawn(move || writer.run());
-        Self {
-            queue,
+        let (tell, status) = watch::channel(StoreStatus::default());
+        let (events, _) = broadcast::channel(EVENTS);
+        let writer = Writer::new(store.clone(), publish, waiting, tell, events.clone(), chain);
+        writer.start().map_err(OpenError::Thread)?;
+        Ok(Self {
+            jobs,
             state,
+            status,
+            events,
             store,
-        }
+        })
     }
 
     /// The state, as it is now and as it will be.
@@ -128,13 +102,48 @@ impl Ledger {
         self.state.borrow().clone()
     }
 
+    /// Where the ledger is kept and whether entries can be appended, as it is now and as it will be.
+    #[must_use]
+    pub fn store(&self) -> watch::Receiver<StoreStatus> {
+        self.status.clone()
+    }
+
+    /// What somebody must be told about the shared store, from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<LedgerEvent> {
+        self.events.subscribe()
+    }
+
     /// Appends one signed entry. It is durable and published when this returns its head.
     pub async fn append(&self, bytes: Vec<u8>) -> Result<Head, AppendError> {
         let (done, answer) = oneshot::channel();
-        let append = Append { bytes, done };
-        let sent = self.queue.send(append).await;
-        sent.map_err(|_| AppendError::Stopping)?;
+        self.job(Job::Append(Append::new(bytes, done))).await?;
         answer.await.map_err(|_| AppendError::Stopping)?
+    }
+
+    /// Attaches a store in etcd: compares all that it shows with the local copy, catches up, and from
+    /// then on appends there first. Returns when that is done, or after `within` with `false`: it goes
+    /// on by itself then, and the last verified state stands. A store attached before is let go.
+    pub async fn attach(&self, store: EtcdStore, within: std::time::Duration) -> bool {
+        let (done, answer) = oneshot::channel();
+        if self.job(Job::Attach { store, done }).await.is_err() {
+            return false;
+        }
+        matches!(tokio::time::timeout(within, answer).await, Ok(Ok(())))
+    }
+
+    /// Lets the attached store go. Entries are appended to the local copy alone if the ledger says
+    /// that it is kept there, else none are.
+    pub async fn detach(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.job(Job::Detach { done }).await.is_ok() {
+            drop(answer.await);
+        }
+    }
+
+    async fn job(&self, job: Job) -> Result<(), AppendError> {
+        let sent = self.jobs.send(job).await;
+        sent.map_err(|_| AppendError::Stopping)
     }
 
     /// Signed entries from number `from` on, at most `most`.
@@ -143,90 +152,31 @@ impl Ledger {
     }
 }
 
-fn load(store: &Store, cluster_key: &PublicKey) -> Result<State, OpenError> {
-    let mut next = 1;
+/// Folds the chain of `store` up to entry `last`, or its end; and gives the hashes of its entries.
+fn load(
+    store: &Store,
+    cluster_key: &PublicKey,
+    last: u64,
+) -> Result<(State, Vec<Hash>), OpenError> {
     let first = store.entries(0, 1)?.pop().ok_or(OpenError::Empty)?;
-    let (mut state, _) = verify_genesis(&first, cluster_key)
+    let (mut state, genesis) = verify_genesis(&first, cluster_key)
         .map_err(|refusal| OpenError::Entry { seq: 0, refusal })?;
+    let mut chain = vec![genesis.head().hash];
+    let mut next = 1;
     loop {
         let page = store.entries(next, MAX_BATCH)?;
         if page.is_empty() {
-            return Ok(state);
+            return Ok((state, chain));
         }
         for bytes in page {
+            if next > last {
+                return Ok((state, chain));
+            }
             let verified = verify(&state, &bytes)
                 .map_err(|refusal| OpenError::Entry { seq: next, refusal })?;
             state.apply(&verified)?;
+            chain.push(verified.head().hash);
             next += 1;
         }
     }
-}
-
-struct Writer {
-    store: Arc<Store>,
-    publish: watch::Sender<Arc<State>>,
-    waiting: mpsc::Receiver<Append>,
-}
-
-impl Writer {
-    fn run(mut self) {
-        while let Some(first) = self.waiting.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < MAX_BATCH
-                && let Ok(next) = self.waiting.try_recv()
-            {
-                batch.push(next);
-            }
-            self.commit(batch);
-        }
-    }
-
-    fn commit(&self, batch: Vec<Append>) {
-        let mut state = State::clone(&self.publish.borrow());
-        let now = system::millis();
-        let mut accepted = Vec::with_capacity(batch.len());
-        let mut waiters = Vec::with_capacity(batch.len());
-        for append in batch {
-            match admit(&mut state, &append.bytes, now) {
-                Ok(verified) => {
-                    waiters.push((append.done, verified.head()));
-                    accepted.push(verified);
-                }
-                Err(error) => answer(append.done, Err(error)),
-            }
-        }
-        match self.store.append(&accepted) {
-            Ok(()) => {
-                if !accepted.is_empty() {
-                    self.publish.send_replace(Arc::new(state));
-                }
-                for (done, head) in waiters {
-                    answer(done, Ok(head));
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the ledger could not be written");
-                for (done, _) in waiters {
-                    answer(done, Err(AppendError::Store(error.to_string())));
-                }
-            }
-        }
-    }
-}
-
-fn admit(state: &mut State, bytes: &[u8], now: Millis) -> Result<Verified, AppendError> {
-    let verified = verify(state, bytes)?;
-    if verified.is_ahead_of(now) {
-        let time = verified.entry().time;
-        return Err(AppendError::Ahead { time, now });
-    }
-    state
-        .apply(&verified)
-        .map_err(|stale| AppendError::Store(stale.to_string()))?;
-    Ok(verified)
-}
-
-/// The caller may have gone away; the entry stands all the same.
-fn answer(done: oneshot::Sender<Result<Head, AppendError>>, result: Result<Head, AppendError>) {
-    drop(done.send(result));
 }

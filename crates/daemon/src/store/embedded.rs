@@ -97,6 +97,12 @@ impl Store {
         })
     }
 
+    /// The directory that it lies in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// The entries from number `from` on, at most `most` of them, in their order.
     pub fn entries(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let read = self

@@ -170,6 +170,18 @@ impl Replica {
         live.map_or(0, |view| view.revision)
     }
 
+    /// At which revision all was listed last; 0 if it was not.
+    #[must_use]
+    pub fn listed_at(&self) -> u64 {
+        self.view.as_ref().map_or(0, |view| view.listed)
+    }
+
+    /// Sets up to which revision everything was heard: what was noted, or 0 when the store is another
+    /// one than it was.
+    pub fn set_known(&mut self, revision: u64) {
+        self.known = revision;
+    }
+
     /// Whether there is a view at all.
     #[must_use]
     pub fn is_listed(&self) -> bool {

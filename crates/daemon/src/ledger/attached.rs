@@ -1,0 +1,457 @@
+//! A store in etcd at work: performs what [`Replica`] says, and tells it what came of that.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_keys::PublicKey;
+use palisade_ledger::{Hash, Head, State, Verified, verify};
+use palisade_link::api::{StoreKind, StoreStatus};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::embedded::{Limits, admit_batch};
+use super::error::AppendError;
+use super::event::LedgerEvent;
+use super::load;
+use super::notes::Note;
+use super::replica::{Next, Replica, Sent, Settled, Taken};
+use super::writer::{Append, Job, Writer, answer};
+use crate::store::Store;
+use crate::store::etcd::{EtcdError, EtcdStore, Heard, Listed, Watch};
+use crate::store::shared::{Outcome, Transaction};
+
+/// Entries of one transaction: etcd takes 128 operations (`--max-txn-ops`), one of them the head's.
+const BATCH: Limits = Limits {
+    entries: 100,
+    bytes: 1024 * 1024,
+};
+
+/// How old the last answer may be for an entry to be sent at once. An older one is renewed first: so
+/// that what a store without a quorum is asked for was not asked, and is refused for certain.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// How often a quiet store is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the revision is noted.
+const NOTE: Duration = Duration::from_secs(5);
+
+/// What came of a request.
+pub(super) enum Done {
+    Listed(Result<Listed, EtcdError>),
+    Sent(Sent, Result<Outcome, EtcdError>),
+    Probed(Result<(), EtcdError>),
+}
+
+/// What woke the thread.
+pub(super) enum Woken {
+    Job(Job),
+    Heard(Option<Heard>),
+    Done(Done),
+}
+
+type Request = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// The attached store.
+pub(super) struct Attached {
+    store: EtcdStore,
+    local: Arc<Store>,
+    cluster_key: PublicKey,
+    replica: Replica,
+    watch: Option<Watch>,
+    request: Option<Request>,
+    /// Proposed entries' authors, with their heads to be.
+    flying: Vec<(Append, Head)>,
+    begun: Instant,
+    cluster_id: Option<u64>,
+    note: Note,
+    noted: Instant,
+    /// The last answer.
+    contact: Option<Instant>,
+    quorum: Option<bool>,
+    problem: Option<String>,
+    not_before: Option<Instant>,
+    wake: Option<Instant>,
+    caught_up: Vec<oneshot::Sender<()>>,
+    told_closed: bool,
+}
+
+impl Attached {
+    pub(super) fn new(
+        store: EtcdStore,
+        local: &Arc<Store>,
+        state: Arc<State>,
+        chain: Vec<Hash>,
+        done: oneshot::Sender<()>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            store,
+            local: local.clone(),
+            cluster_key: *state.cluster_key(),
+            replica: Replica::new(state, chain, 0),
+            watch: None,
+            request: None,
+            flying: Vec::new(),
+            begun: now,
+            cluster_id: None,
+            note: Note::read(local.directory()),
+            noted: now,
+            contact: None,
+            quorum: None,
+            problem: None,
+            not_before: None,
+            wake: None,
+            caught_up: vec![done],
+            told_closed: false,
+        }
+    }
+
+    /// The next thing that happens.
+    pub(super) async fn woken(&mut self) -> Woken {
+        let heard = async {
+            match &mut self.watch {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = async {
+            match &mut self.request {
+                Some(request) => request.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            heard = heard => Woken::Heard(heard),
+            done = done => {
+                self.request = None;
+                Woken::Done(done)
+            }
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let patience = self.flying.iter().map(|(append, _)| append.until).min();
+        [self.wake, patience].into_iter().flatten().min()
+    }
+
+    pub(super) fn forked(&self) -> Option<u64> {
+        self.replica.forked().map(|(seq, _)| seq)
+    }
+
+    pub(super) fn status(&self, kind: StoreKind) -> StoreStatus {
+        let problem = match (self.forked(), &self.problem) {
+            (Some(seq), _) => Some(format!("the ledger was forked at entry {seq}")),
+            (None, problem) => problem.clone(),
+        };
+        StoreStatus {
+            kind,
+            quorum: self.quorum.unwrap_or(false) && self.forked().is_none(),
+            endpoints: self.store.endpoints(),
+            members: Vec::new(),
+            problem,
+        }
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begun);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn moment(&self, millis: u64) -> Instant {
+        self.begun + Duration::from_millis(millis)
+    }
+
+    /// Notes up to which revision all was heard.
+    pub(super) fn note(&mut self) {
+        if let Some(cluster_id) = self.cluster_id {
+            self.note.write(cluster_id, self.replica.revision());
+        }
+        self.noted = Instant::now();
+    }
+
+    /// Ends the work with this store; what was sent and not answered stays unknown.
+    pub(super) fn let_go(&mut self, writer: &mut Writer) {
+        self.note();
+        self.request = None;
+        self.watch = None;
+        self.abandon(&AppendError::Unknown);
+        self.settle(writer);
+    }
+
+    fn abandon(&mut self, error: &AppendError) {
+        self.replica.abandon();
+        for (append, _) in self.flying.drain(..) {
+            let error = match error {
+                AppendError::Store(text) => AppendError::Store(text.clone()),
+                _ => AppendError::Unknown,
+            };
+            answer(append.done, Err(error));
+        }
+    }
+
+    /// Takes in what happened.
+    pub(super) fn take(&mut self, woken: Woken, writer: &mut Writer) {
+        match woken {
+            Woken::Job(_) => {}
+            Woken::Heard(heard) => self.heard(heard, writer),
+            Woken::Done(Done::Probed(probed)) => {
+                self.answered(probed, writer);
+            }
+            Woken::Done(Done::Listed(listed)) => {
+                if let Some(listed) = self.answered(listed, writer) {
+                    self.listed(listed);
+                }
+            }
+            Woken::Done(Done::Sent(sent, outcome)) => self.sent(sent, outcome, writer),
+        }
+        self.settle(writer);
+    }
+
+    fn heard(&mut self, heard: Option<Heard>, writer: &mut Writer) {
+        match heard {
+            Some(Heard::Changes(changes)) => {
+                let now = self.millis(Instant::now());
+                let (local, key) = (self.local.clone(), self.cluster_key);
+                let judge = move |seq: u64, bytes: &[u8]| judge(&local, &key, seq, bytes);
+                let taken = self.replica.changes(changes, now, &judge);
+                self.keep(taken, writer);
+            }
+            Some(Heard::Lost(why)) => {
+                tracing::debug!(why, "the watch of the ledger's store was lost");
+                // Whether the store is there is asked at once, not at the next probe.
+                self.contact = None;
+            }
+            Some(Heard::Compacted) | None => {
+                self.watch = None;
+                if self.replica.is_listed() && self.replica.heard() == 0 {
+                    tracing::info!("the store's history since this node heard of it is gone");
+                    self.watch = Some(self.store.watch(self.replica.listed_at()));
+                } else {
+                    self.replica.forget();
+                }
+            }
+        }
+    }
+
+    fn listed(&mut self, listed: Listed) {
+        match self.cluster_id {
+            None => self.replica.set_known(self.note.of(listed.cluster_id)),
+            Some(known) if known != listed.cluster_id => {
+                tracing::warn!("the ledger's store is another etcd cluster than before");
+                self.replica.set_known(0);
+            }
+            Some(_) => {}
+        }
+        self.cluster_id = Some(listed.cluster_id);
+        self.replica.listing(listed.listing);
+        self.watch = Some(self.store.watch(self.replica.watch_behind()));
+    }
+
+    fn sent(&mut self, sent: Sent, outcome: Result<Outcome, EtcdError>, writer: &mut Writer) {
+        let outcome = match outcome {
+            Ok(Outcome::Unknown) => {
+                let error = "a transaction was not answered".to_owned();
+                self.silent(error, writer);
+                Outcome::Unknown
+            }
+            Ok(outcome) => {
+                self.answered(Ok(()), writer);
+                outcome
+            }
+            // It was not made: entries may be proposed again; all else is tried again.
+            Err(error) => {
+                self.silent(error.to_string(), writer);
+                match sent {
+                    Sent::Append(_) => Outcome::Conflict,
+                    Sent::Touch | Sent::Heal | Sent::Fence => Outcome::Unknown,
+                }
+            }
+        };
+        let now = self.millis(Instant::now());
+        let taken = self.replica.outcome(sent, outcome, now);
+        self.keep(taken, writer);
+    }
+
+    /// Notes that the store answered, or did not.
+    fn answered<T>(&mut self, result: Result<T, EtcdError>, writer: &mut Writer) -> Option<T> {
+        match result {
+            Ok(answer) => {
+                self.contact = Some(Instant::now());
+                self.problem = None;
+                if self.quorum == Some(false) {
+                    writer.tell(LedgerEvent::QuorumBack);
+                }
+                self.quorum = Some(true);
+                Some(answer)
+            }
+            Err(error) => {
+                self.silent(error.to_string(), writer);
+                None
+            }
+        }
+    }
+
+    fn silent(&mut self, why: String, writer: &mut Writer) {
+        self.contact = None;
+        self.not_before = Some(Instant::now() + PAUSE);
+        self.problem = Some(why.clone());
+        if self.quorum != Some(false) {
+            writer.tell(LedgerEvent::QuorumLost { why });
+        }
+        self.quorum = Some(false);
+    }
+
+    /// Stores and publishes what was taken, and tells its alarms.
+    fn keep(&mut self, taken: Taken, writer: &mut Writer) {
+        for alarm in taken.alarms {
+            writer.tell(alarm.into());
+        }
+        if taken.entries.is_empty() {
+            return;
+        }
+        match writer.store.append(&taken.entries) {
+            Ok(()) => {
+                let hashes = taken.entries.iter().map(|entry| entry.head().hash);
+                writer.chain.extend(hashes);
+                writer.publish.send_replace(self.replica.state().clone());
+            }
+            Err(error) => {
+                // The store has the entries; they are taken in again when the disk takes them.
+                tracing::error!(%error, "the ledger could not be written");
+                let stored = writer.publish.borrow().clone();
+                self.replica.rewind(stored);
+                self.watch = None;
+                self.not_before = Some(Instant::now() + PROBE);
+                self.problem = Some(error.to_string());
+                self.abandon(&AppendError::Store(error.to_string()));
+            }
+        }
+    }
+
+    /// Answers the authors of what was settled.
+    fn settle(&mut self, writer: &mut Writer) {
+        match self.replica.settled() {
+            Some(Settled::Committed) => {
+                for (append, head) in self.flying.drain(..) {
+                    answer(append.done, Ok(head));
+                }
+            }
+            Some(Settled::Again) => {
+                for (append, _) in self.flying.drain(..).rev() {
+                    writer.waiting.push_front(append);
+                }
+            }
+            None => {}
+        }
+        let now = Instant::now();
+        if self.flying.iter().any(|(append, _)| append.until <= now) {
+            self.request = None;
+            self.abandon(&AppendError::Unknown);
+        }
+    }
+
+    /// Does what is to be done next.
+    pub(super) fn advance(&mut self, writer: &mut Writer) {
+        self.settle(writer);
+        self.wake = None;
+        let now = Instant::now();
+        if now >= self.noted + NOTE {
+            self.note();
+        }
+        if self.request.is_some() {
+            return;
+        }
+        if let Some(not_before) = self.not_before.filter(|moment| *moment > now) {
+            self.wake = Some(not_before);
+            return;
+        }
+        let local = self.local.clone();
+        let body = move |seq: u64| local.entries(seq, 1).ok().and_then(|mut one| one.pop());
+        match self.replica.next(self.millis(now), &body) {
+            Next::List => self.list(),
+            Next::Touch(transaction) => self.send(Sent::Touch, transaction),
+            Next::Heal(transaction) => self.send(Sent::Heal, transaction),
+            Next::Fence(transaction) => self.send(Sent::Fence, transaction),
+            Next::Ready => self.ready(now, writer),
+            Next::Hold(until) | Next::Wait(until) => self.wake = Some(self.moment(until)),
+            Next::Forked => self.probe_if_quiet(now),
+            Next::Closed => self.closed(writer),
+        }
+    }
+
+    fn list(&mut self) {
+        self.watch = None;
+        let store = self.store.clone();
+        self.request = Some(Box::pin(async move { Done::Listed(store.list().await) }));
+    }
+
+    fn send(&mut self, sent: Sent, transaction: Transaction) {
+        let store = self.store.clone();
+        self.request = Some(Box::pin(async move {
+            Done::Sent(sent, store.transact(transaction).await)
+        }));
+    }
+
+    fn probe(&mut self) {
+        let store = self.store.clone();
+        self.request = Some(Box::pin(async move { Done::Probed(store.probe().await) }));
+    }
+
+    fn probe_if_quiet(&mut self, now: Instant) {
+        match self.contact.map(|contact| contact + PROBE) {
+            Some(next) if now < next => self.wake = Some(next),
+            _ => self.probe(),
+        }
+    }
+
+    fn ready(&mut self, now: Instant, writer: &mut Writer) {
+        for done in self.caught_up.drain(..) {
+            done.send(()).ok();
+        }
+        if writer.waiting.is_empty() {
+            return self.probe_if_quiet(now);
+        }
+        if self.contact.is_none_or(|contact| contact + FRESH < now) {
+            return self.probe();
+        }
+        let mut state = self.replica.state().as_ref().clone();
+        let (batch, waiters) = admit_batch(&mut writer.waiting, &mut state, &BATCH);
+        let heads: Vec<Head> = batch.iter().map(Verified::head).collect();
+        match self.replica.propose(batch) {
+            Some((id, transaction)) => {
+                self.flying = waiters.into_iter().zip(heads).collect();
+                self.send(Sent::Append(id), transaction);
+            }
+            // All were refused.
+            None => self.probe_if_quiet(now),
+        }
+    }
+
+    /// The ledger has moved: nothing is taken from here any more, and what waits waits for the other.
+    fn closed(&mut self, writer: &mut Writer) {
+        self.watch = None;
+        if !self.told_closed {
+            self.told_closed = true;
+            let store = self.replica.state().store().clone();
+            writer.tell(LedgerEvent::Moved { store });
+        }
+    }
+}
+
+/// Whether `bytes` verify behind the local entry before number `seq`.
+fn judge(local: &Store, cluster_key: &PublicKey, seq: u64, bytes: &[u8]) -> bool {
+    let Some(before) = seq.checked_sub(1) else {
+        return false;
+    };
+    match load(local, cluster_key, before) {
+        Ok((state, _)) => verify(&state, bytes).is_ok(),
+        Err(_) => false,
+    }
+}
