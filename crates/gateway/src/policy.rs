@@ -228,6 +228,9 @@ pub enum Verdict {
     MayNotLogIn,
     /// The user has nothing that the method takes.
     NothingToShow,
+    /// The cluster manages another database. Who proves himself is then refused by PostgreSQL, where
+    /// it is missing or nobody may connect to it.
+    OtherDatabase,
     /// The client must show one of these.
     Asked {
         /// Nothing is asked.
@@ -251,6 +254,9 @@ impl fmt::Display for Verdict {
             Self::MayNotLogIn => f.write_str("fails: the user is disabled or denied"),
             Self::NothingToShow => {
                 f.write_str("fails: the user has no credential that this method takes")
+            }
+            Self::OtherDatabase => {
+                f.write_str("fails, after the proof: the cluster manages another database")
             }
             Self::Asked { nothing: true, .. } => f.write_str("let in without a proof"),
             Self::Asked {
@@ -313,7 +319,9 @@ fn verdict(state: &State, method: Method, attempt: &Attempt) -> Verdict {
     let certificate = attempt.tls && (auto || method == Method::Cert);
     let password = (auto || method == Method::ScramSha256) && user.password.is_some();
     let nothing = method == Method::Trust;
-    if nothing || key || certificate || password {
+    if !(nothing || key || certificate || password) {
+        Verdict::NothingToShow
+    } else if attempt.database == state.database() {
         Verdict::Asked {
             nothing,
             key,
@@ -321,6 +329,6 @@ fn verdict(state: &State, method: Method, attempt: &Attempt) -> Verdict {
             password,
         }
     } else {
-        Verdict::NothingToShow
+        Verdict::OtherDatabase
     }
 }

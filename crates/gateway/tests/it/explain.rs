@@ -79,6 +79,34 @@ fn what_is_explained_is_what_happens() {
     fails(&door.psql(&door.conninfo("carol", ""), None, "select 1"));
 }
 
+/// A missing database is refused behind the proof, so it is not "let in".
+#[test]
+fn another_database_is_no_way_in() {
+    let door = Door::with("hostssl all all all scram-sha-256\n", &[ALICE]);
+    let verdict = |database: &str, tls| {
+        let attempt = Attempt {
+            user: "alice".to_owned(),
+            database: database.to_owned(),
+            address: "127.0.0.1".parse().unwrap(),
+            tls,
+        };
+        explain(&door.state(), &[], true, &attempt).verdict
+    };
+    assert!(matches!(verdict("postgres", true), Verdict::Asked { .. }));
+    assert_eq!(verdict("nodb", true), Verdict::OtherDatabase);
+    assert_eq!(
+        Verdict::OtherDatabase.to_string(),
+        "fails, after the proof: the cluster manages another database"
+    );
+    let nodb = door.conninfo("alice", "dbname=nodb");
+    let error = fails(&door.psql(&nodb, Some("pencil"), "select 1"));
+    assert!(error.contains("\"nodb\" does not exist"), "{error}");
+    // What comes before the database is told first.
+    assert_eq!(verdict("nodb", false), Verdict::PlaintextRefused);
+    door.disable("alice");
+    assert_eq!(verdict("nodb", true), Verdict::MayNotLogIn);
+}
+
 #[test]
 fn every_verdict_reads_as_a_sentence() {
     let asked = |key, certificate, password| Verdict::Asked {
