@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use palisade_daemon::config::{Config, default_text};
@@ -9,7 +10,7 @@ use palisade_daemon::config::{Config, default_text};
 use super::error::CliError;
 use super::exit::Exit;
 use super::{common, finish, out};
-use crate::node::{self, NodeError, Options};
+use crate::node::{self, NodeError, Options, Ports, Sharing};
 use crate::up;
 
 /// Run a node by a configuration file
@@ -51,13 +52,15 @@ pub(crate) async fn daemon(args: DaemonArgs) -> ExitCode {
     let options = Options {
         config,
         cluster: args.name,
-        is_up: false,
+        ports: Ports::Configured,
+        sharing: Sharing::AsItIs,
+        ready: None,
     };
     end(serve(options).await)
 }
 
 async fn serve(options: Options) -> Result<(), NodeError> {
-    let running = node::start(options, &|step| tracing::info!("{step}")).await?;
+    let running = node::start(options, Arc::new(|step: &str| tracing::info!("{step}"))).await?;
     for address in running.addresses() {
         tracing::info!("serving at {address}");
     }

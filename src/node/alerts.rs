@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use palisade_daemon::alerts::{Desk, Notice, SendError, Sender, Thresholds};
 use palisade_daemon::config::Config;
-use palisade_daemon::ledger::Ledger;
+use palisade_daemon::ledger::{Ledger, LedgerEvent};
 use palisade_daemon::members::NodeEvent;
 use palisade_daemon::{files, system};
 use palisade_ledger::Alert;
@@ -57,6 +57,7 @@ impl Alerts {
     /// Looks and tells until the node stops.
     pub(super) async fn run(self) {
         let mut events = self.member.events();
+        let mut ledger = self.ledger.events();
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -67,8 +68,31 @@ impl Alerts {
                     Ok(NodeEvent::Master(_)) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
+                event = ledger.recv() => match event {
+                    Ok(event) => self.about_the_ledger(&event),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
                 _ = ticks.tick() => self.look(),
             }
+        }
+    }
+
+    /// The store was tampered with. Each thing that is told is an alarm of its own; that it was mended
+    /// is in the log.
+    fn about_the_ledger(&self, event: &LedgerEvent) {
+        match event {
+            LedgerEvent::Tampered { .. }
+            | LedgerEvent::RolledBack { .. }
+            | LedgerEvent::Forked { .. } => {
+                let text = event.to_string();
+                self.desk.happened(AlarmKind::Ledger, &text, &text);
+            }
+            // The first is looked for at each tick; the others are no trouble.
+            LedgerEvent::QuorumLost { .. }
+            | LedgerEvent::QuorumBack
+            | LedgerEvent::Healed
+            | LedgerEvent::Moved { .. } => {}
         }
     }
 

@@ -8,16 +8,18 @@ use std::time::Duration;
 use palisade_agent::Agent;
 use palisade_daemon::author::ClusterAuthor;
 use palisade_daemon::config::{Config, PostgresMode};
+use palisade_daemon::identity::Place;
 use palisade_daemon::join;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{Ledger, OpenError};
 use palisade_daemon::pki::{self, Pki};
 use palisade_daemon::store::Store;
 use palisade_daemon::user_list::UserList;
-use palisade_keys::SecretKey;
-use palisade_ledger::{AddressError, Change, RESERVED_NAME, State};
+use palisade_keys::{PublicKey, SecretKey};
+use palisade_ledger::{AddressError, Change, NodeAddress, RESERVED_NAME, State, StoreConfig};
 use tokio::net::TcpListener;
 
+use super::Sharing;
 use super::error::NodeError;
 use super::own::{self, Own};
 use super::ports::{self, Ports};
@@ -25,6 +27,11 @@ use super::ports::{self, Ports};
 /// PostgreSQL's connections beyond the gateway's sessions: the agent's, those reserved for
 /// superusers, and some that come past the gateway.
 const SPARE_CONNECTIONS: u32 = 13;
+
+/// How long a first start goes on trying to join.
+const JOIN_WITHIN: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const JOIN_EVERY: Duration = Duration::from_millis(250);
 
 /// A node's ledger and what stands around it.
 pub(super) struct Begun {
@@ -46,7 +53,7 @@ pub(super) async fn begin(
     config: &mut Config,
     layout: &Layout,
     cluster: &str,
-    ports: Ports,
+    (ports, sharing): (Ports, Sharing),
 ) -> Result<Begun, NodeError> {
     if config.postgres.mode == PostgresMode::Attached {
         return Err(NodeError::Attached);
@@ -59,6 +66,7 @@ pub(super) async fn begin(
     let mut api = Vec::new();
     if !layout.is_initialized() && (layout.is_waiting() || !config.node.join.is_empty()) {
         api = ports::api(config, ports, None).await?;
+        ports::store(config, ports, None);
         become_member(config, layout, author.as_ref(), &api).await?;
     }
     let (ledger, pki) = if layout.is_initialized() {
@@ -77,6 +85,12 @@ pub(super) async fn begin(
     }
     let place = own::place(config, &api)?;
     let own = Own::establish(layout, &ledger, author.as_ref(), place).await?;
+    if let (Sharing::Managed, Some(author)) = (sharing, &author)
+        && *ledger.now().store() == StoreConfig::Embedded
+    {
+        let store = StoreConfig::Managed;
+        author.append(&ledger, Change::StoreSet { store }).await?;
+    }
     let (users, listed) = match (&config.security.user_list, &author) {
         (Some(path), Some(author)) => {
             let (list, listed) = user_list(path, &ledger, author).await?;
@@ -122,15 +136,36 @@ async fn become_member(
         let address = address.parse();
         addresses.push(address.map_err(|error: AddressError| NodeError::Place(error.to_string()))?);
     }
-    let cluster = Some(key.public());
-    let way = join::Way::ClusterKey(key);
-    let joined = join::join(layout, &place, cluster, way, &addresses).await?;
+    let joined = join_patiently(layout, &place, key.public(), &key, &addresses).await?;
     // QuasarDB's manual, 2.3.7: the node is "recognized as a special user".
     tracing::info!(
         node = joined.id.get(),
         "joined the cluster as {RESERVED_NAME}"
     );
     Ok(())
+}
+
+/// Joins; the members may be on their way up, and their store, too.
+async fn join_patiently(
+    layout: &Layout,
+    place: &Place,
+    cluster: PublicKey,
+    key: &SecretKey,
+    addresses: &[NodeAddress],
+) -> Result<join::Joined, NodeError> {
+    let deadline = tokio::time::Instant::now() + JOIN_WITHIN;
+    loop {
+        let key = SecretKey::from_text(&key.expose_text())
+            .map_err(|_| NodeError::NoCluster(layout.root().to_owned()))?;
+        let way = join::Way::ClusterKey(key);
+        match join::join(layout, place, Some(cluster), way, addresses).await {
+            Err(error) if error.is_passing() && tokio::time::Instant::now() < deadline => {
+                tracing::info!(reason = %error, "not yet");
+                tokio::time::sleep(JOIN_EVERY).await;
+            }
+            joined => return Ok(joined?),
+        }
+    }
 }
 
 fn cluster_key(path: &Path) -> Result<ClusterAuthor, NodeError> {

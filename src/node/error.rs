@@ -72,6 +72,9 @@ pub(crate) enum NodeError {
     /// The node was removed, or its keys were lost.
     #[error("the node in {} is not (or no longer) a member of its cluster", .0.display())]
     NotMember(PathBuf),
+    /// A part of the work ended where it never does.
+    #[error("the work was cut short: {0}")]
+    Task(String),
     /// A signal, before the node served.
     #[error("stopped while waiting")]
     Interrupted,
@@ -164,6 +167,7 @@ impl NodeError {
             | Self::Ca(_)
             | Self::Tls(_)
             | Self::Interrupted
+            | Self::Task(_)
             | Self::File(_)
             | Self::Pki(_)
             | Self::Store(_)

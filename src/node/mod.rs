@@ -28,12 +28,14 @@ mod store;
 mod waiting;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use palisade_daemon::config::Config;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
+use palisade_ledger::NodeId;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use error::NodeError;
@@ -47,9 +49,26 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// What a new cluster is called.
     pub(crate) cluster: String,
-    /// `palisade up`: the user list is its own, and the ledger says which database is managed.
-    pub(crate) is_up: bool,
+    /// Who decides over its ports. With [`Ports::Free`] the user list is `up`'s own, and the ledger says
+    /// which database is managed.
+    pub(crate) ports: Ports,
+    /// Where a new cluster keeps its ledger.
+    pub(crate) sharing: Sharing,
+    /// Told where the API answers, as soon as other nodes may join.
+    pub(crate) ready: Option<oneshot::Sender<SocketAddr>>,
 }
+
+/// Where a new cluster keeps its ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// As the ledger says: on its first node alone, until an operator moves it.
+    AsItIs,
+    /// In etcd that the nodes run; a cluster that keeps it on one node moves it there.
+    Managed,
+}
+
+/// Told each step of a start as it begins.
+pub(crate) type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A node that serves.
 pub(crate) struct Running {
@@ -59,7 +78,8 @@ pub(crate) struct Running {
     socket: std::path::PathBuf,
     addresses: Vec<SocketAddr>,
     database: String,
-    ledger: Ledger,
+    directory: std::path::PathBuf,
+    node: Option<NodeId>,
 }
 
 /// Begins a cluster, as `start` does, but serves nothing. What is there already is kept.
@@ -67,7 +87,13 @@ pub(crate) async fn begin_only(config: &Config, cluster: &str) -> Result<Ledger,
     let layout = Layout::new(&config.node.data_directory);
     layout.create()?;
     let mut config = config.clone();
-    let begun = begin::begin(&mut config, &layout, cluster, Ports::None).await?;
+    let begun = begin::begin(
+        &mut config,
+        &layout,
+        cluster,
+        (Ports::None, Sharing::AsItIs),
+    )
+    .await?;
     Ok(begun.ledger)
 }
 
@@ -82,9 +108,14 @@ impl Running {
         &self.database
     }
 
-    /// The node's ledger.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// The node's data directory.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        &self.directory
+    }
+
+    /// The node's id, if the ledger names it.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.node
     }
 
     /// Serves until a signal or a command says stop, then stops PostgreSQL and everything else.

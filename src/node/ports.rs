@@ -14,8 +14,9 @@ use super::error::NodeError;
 pub(crate) enum Ports {
     /// The configuration, to the letter.
     Configured,
-    /// The ledger and what is free, as long as the configuration has the defaults: `palisade up`.
-    Free,
+    /// The ledger and what is free, as long as the configuration has the defaults: `palisade up`. The
+    /// number counts the nodes of one machine, from 0: each has usual ports of its own.
+    Free(u16),
     /// Nobody: nothing is served now.
     None,
 }
@@ -28,8 +29,9 @@ pub(super) async fn api(
 ) -> Result<Vec<TcpListener>, NodeError> {
     match ports {
         Ports::None => return Ok(Vec::new()),
-        Ports::Free if config.api == Api::default() => {
+        Ports::Free(nth) if config.api == Api::default() => {
             let usual = config.api.listen.first().map_or(0, SocketAddr::port);
+            let usual = usual.saturating_add(nth);
             let port = known.map_or(usual, |node| node.address.port());
             if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
                 return Ok(vec![listener]);
@@ -41,7 +43,7 @@ pub(super) async fn api(
                 source,
             })?]);
         }
-        Ports::Free | Ports::Configured => {}
+        Ports::Free(_) | Ports::Configured => {}
     }
     let mut listeners = Vec::new();
     for address in &config.api.listen {
@@ -56,7 +58,10 @@ pub(super) async fn api(
 
 /// Settles where managed etcd is to listen.
 pub(super) fn store(config: &mut Config, ports: Ports, known: Option<&Node>) {
-    if ports != Ports::Free || config.store.managed != ManagedStore::default() {
+    let Ports::Free(nth) = ports else {
+        return;
+    };
+    if config.store.managed != ManagedStore::default() {
         return;
     }
     let managed = &mut config.store.managed;
@@ -66,6 +71,7 @@ pub(super) fn store(config: &mut Config, ports: Ports, known: Option<&Node>) {
         return;
     }
     for address in [&mut managed.peer, &mut managed.client] {
+        address.set_port(address.port().saturating_add(nth.saturating_mul(10)));
         if let Some(port) = free(*address) {
             address.set_port(port);
         }

@@ -31,7 +31,9 @@ use super::member::Member;
 use super::ports::Ports;
 use super::status::Board;
 use super::store::Keeper;
-use super::{Options, Running, commands, doors, either, follow, listen, reconcile, until};
+use super::{
+    Options, Progress, Running, commands, doors, either, follow, listen, reconcile, until,
+};
 
 /// How long a new node waits for the issuer's certificate.
 const CERTIFICATE_WITHIN: Duration = Duration::from_secs(30);
@@ -39,23 +41,21 @@ const CERTIFICATE_WITHIN: Duration = Duration::from_secs(30);
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts a node; `progress` is told each step as it begins.
-pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<Running, NodeError> {
+pub(crate) async fn start(options: Options, progress: Progress) -> Result<Running, NodeError> {
     let Options {
         mut config,
         cluster,
-        is_up,
+        ports,
+        sharing,
+        ready,
     } = options;
+    let is_up = matches!(ports, Ports::Free(_));
     let layout = Layout::new(&config.node.data_directory);
     layout.create()?;
     progress("Opening the doors");
     let gateway = listen(&config).await?;
     progress("Reading the ledger");
-    let ports = if is_up {
-        Ports::Free
-    } else {
-        Ports::Configured
-    };
-    let mut begun = begin::begin(&mut config, &layout, &cluster, ports).await?;
+    let mut begun = begin::begin(&mut config, &layout, &cluster, (ports, sharing)).await?;
     let listeners = Listeners {
         gateway,
         api: std::mem::take(&mut begun.api),
@@ -71,7 +71,11 @@ pub(crate) async fn start(options: Options, progress: &dyn Fn(&str)) -> Result<R
         own_list: is_up,
     };
     let certificates = node.certificates(begun).await?;
+    let api = bound(&listeners.api).first().copied();
     let (half, wires) = node.join_cluster(certificates, listeners)?;
+    if let (Some(ready), Some(api)) = (ready, api) {
+        drop(ready.send(api));
+    }
     progress("Starting PostgreSQL");
     let state = node.ledger.now();
     let mut agent = Agent::new(begin::agent(&node.config, &node.layout, &state))?;
@@ -360,7 +364,8 @@ impl Node {
             socket: half.socket,
             addresses,
             database: self.ledger.now().database().to_owned(),
-            ledger: self.ledger,
+            directory: self.layout.root().to_owned(),
+            node: self.member.as_ref().map(Member::id),
         })
     }
 }

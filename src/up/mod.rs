@@ -3,11 +3,13 @@
 //! The first run makes keys, ledger, a superuser and a PostgreSQL; later runs start them again. It
 //! stays until Ctrl-C.
 
+mod nodes;
 pub(crate) mod progress;
 mod summary;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use palisade_daemon::author::ClusterAuthor;
@@ -20,8 +22,9 @@ use palisade_ledger::users_cfg::{FileUser, UsersCfg};
 use palisade_ledger::{Privileges, Uid, UserName};
 use palisade_link::x509;
 
-use crate::node::{self, NodeError, Options};
+use crate::node::{self, NodeError};
 use progress::Steps;
+use tokio::time::Instant;
 
 /// Years that the superuser's client certificate is good for. It only carries the key to the
 /// gateway, where the ledger decides.
@@ -30,7 +33,7 @@ const CERTIFICATE_YEARS: i64 = 10;
 /// Start a whole secured cluster on this machine, or start it again
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  palisade up\n  palisade up --dir ./cluster --listen 127.0.0.1:5444"
+    after_help = "Example:\n  palisade up\n  palisade up --dir ./cluster --listen 127.0.0.1:5444\n  palisade up --nodes 3"
 )]
 pub(crate) struct UpArgs {
     /// Where the cluster lives [default: /var/lib/palisade for root, else ~/.local/share/palisade]
@@ -45,6 +48,10 @@ pub(crate) struct UpArgs {
     /// The database that a new cluster manages
     #[arg(long, value_name = "NAME", default_value = "main")]
     database: String,
+    /// How many nodes run on this machine: three or more share the ledger by a majority. A cluster that
+    /// has more already keeps them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
     /// What a new cluster is called
     #[arg(long, value_name = "NAME", default_value = "palisade")]
     name: String,
@@ -89,7 +96,7 @@ impl Files {
 pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let files = Files::new(&dir);
-    let steps = Steps::new();
+    let steps = Arc::new(Steps::new());
     // The environment is laid over the defaults, and the command line over both.
     let mut config = Config::load(None, std::env::vars_os())?;
     config.node.data_directory.clone_from(&dir);
@@ -109,12 +116,9 @@ pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
         steps.begin("Making the cluster's keys and the superuser");
         make_keys(&files, &args.superuser)?;
     }
-    let options = Options {
-        config,
-        cluster: args.name.clone(),
-        is_up: true,
-    };
-    let running = node::start(options, &|step| steps.begin(step)).await?;
+    let nodes = nodes::Nodes::new(&files.layout, config, args);
+    let started = Instant::now();
+    let running = nodes.start(&steps).await?;
     steps.done();
     let user = superuser(&files, args);
     if user != args.superuser.as_str() {
@@ -123,14 +127,9 @@ pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
             args.superuser
         ));
     }
-    summary::print(
-        &files,
-        running.addresses(),
-        &user,
-        running.database(),
-        fresh,
-    );
-    running.wait().await
+    tracing::debug!(took = ?started.elapsed(), "started");
+    summary::print(&files, &running, &user, fresh);
+    nodes::wait(running).await
 }
 
 /// A directory with files of somebody else is left alone.

@@ -1,7 +1,7 @@
 //! Progress of commands that take several steps: a spinner on a terminal, lines elsewhere. Always on standard error.
 
-use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,15 +9,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The steps, one at a time.
 pub(crate) struct Steps {
     terminal: bool,
-    current: RefCell<Option<(ProgressBar, String)>>,
+    current: Mutex<Option<(ProgressBar, String)>>,
 }
 
 impl Steps {
     pub(crate) fn new() -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
-            current: RefCell::new(None),
+            current: Mutex::new(None),
         }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(ProgressBar, String)>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the step before, and begins one.
@@ -34,7 +38,7 @@ impl Steps {
         }
         bar.set_message(step.to_owned());
         bar.enable_steady_tick(Duration::from_millis(80));
-        self.current.replace(Some((bar, step.to_owned())));
+        *self.lock() = Some((bar, step.to_owned()));
     }
 
     /// Says something beside the steps.
@@ -45,7 +49,8 @@ impl Steps {
 
     /// The step that is under way did not succeed.
     pub(crate) fn fail(&self) {
-        if let Some((bar, step)) = self.current.take() {
+        let current = self.lock().take();
+        if let Some((bar, step)) = current {
             bar.finish_and_clear();
             drop(writeln!(std::io::stderr(), "  \u{2717} {step}"));
         }
@@ -53,7 +58,8 @@ impl Steps {
 
     /// Ends the step that is under way.
     pub(crate) fn done(&self) {
-        if let Some((bar, step)) = self.current.take() {
+        let current = self.lock().take();
+        if let Some((bar, step)) = current {
             bar.finish_and_clear();
             drop(writeln!(std::io::stderr(), "  \u{2713} {step}"));
         }

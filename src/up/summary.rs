@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Files;
+use crate::node::Running;
 
 /// Prints the summary to standard output.
-pub(super) fn print(
-    files: &Files,
-    addresses: &[SocketAddr],
-    user: &str,
-    database: &str,
-    fresh: bool,
-) {
+pub(super) fn print(files: &Files, running: &[Running], user: &str, fresh: bool) {
+    let addresses: Vec<SocketAddr> = running
+        .iter()
+        .filter_map(|node| node.addresses().first().copied())
+        .collect();
+    let database = running.first().map_or("", Running::database);
+    let nodes = nodes(running);
     let dir = quoted(files.layout.root());
     let began = if fresh {
         "A new secured cluster serves"
@@ -38,7 +39,7 @@ pub(super) fn print(
   database    {database}
   data        {dir}
   root        {public}
-
+{nodes}
 Connect with psql:
   psql \"host={host} port={port} dbname={database} user={user} sslmode=verify-full sslrootcert={root} sslcert={certificate} sslkey={key}\"
 
@@ -58,6 +59,25 @@ Ctrl-C stops the cluster; the next `palisade up` starts it again with all that i
     let mut out = std::io::stdout().lock();
     // Nobody may be reading; the cluster serves all the same.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// The lines of several nodes; none for one alone.
+fn nodes(running: &[Running]) -> String {
+    if running.len() < 2 {
+        return String::new();
+    }
+    let mut text = String::new();
+    for (nth, node) in running.iter().enumerate() {
+        let head = if nth == 0 { "nodes" } else { "" };
+        let gateway = node.addresses().first();
+        let gateway = gateway.map_or_else(String::new, ToString::to_string);
+        let id = node.node().map_or_else(String::new, |id| id.to_string());
+        text.push_str(&format!(
+            "  {head:<12}node {id} at {gateway}, {}\n",
+            quoted(node.directory())
+        ));
+    }
+    text
 }
 
 /// A path as a shell's word.

@@ -110,6 +110,20 @@ pub enum JoinError {
     Task(String),
 }
 
+impl JoinError {
+    /// Whether it may be over in a moment: the member is on its way up, or has no quorum yet.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Connect { .. } | OpenError::Slow { .. })
+            | Self::Client(ClientError::Broken(_))
+            | Self::Busy => true,
+            Self::Client(ClientError::Refused(failure)) => failure.error.contains("no quorum"),
+            _ => false,
+        }
+    }
+}
+
 /// A node that joined.
 #[derive(Debug, Clone)]
 pub struct Joined {
