@@ -213,7 +213,7 @@ fn sound(node: &Node, chain: &[Vec<u8>], host: Option<&str>) -> Vec<&'static str
 #[tokio::test]
 async fn what_is_issued_is_recorded_and_leads_to_the_root() {
     let node = Node::begin().await;
-    let none: [&str; 0] = [];
+    let well: [&str; 0] = [];
     for (purpose, name, hosts, kind, subject) in [
         (
             Purpose::Server,
@@ -258,7 +258,7 @@ async fn what_is_issued_is_recorded_and_leads_to_the_root() {
         let chain = issued(&done);
         assert_eq!(
             sound(&node, &chain, hosts.first().copied()),
-            none,
+            well,
             "{purpose:?}"
         );
         let state = node.ledger.now();
@@ -345,9 +345,9 @@ async fn a_node_gets_its_own_names_and_no_others() {
             .await
             .map(|reply| chain(&reply))
     };
-    let none: [&str; 0] = [];
+    let well: [&str; 0] = [];
     let own = ask(2, &["n2.example"], Purpose::Server).await.unwrap();
-    assert_eq!(sound(&first, &own, Some("n2.example")), none);
+    assert_eq!(sound(&first, &own, Some("n2.example")), well);
     assert_eq!(sound(&first, &own, Some("n1.example")), ["host_not_named"]);
     for other in ["n1.example", "10.0.0.1", "bank.example"] {
         let error = ask(2, &[other], Purpose::Server)
@@ -718,9 +718,8 @@ async fn a_node_that_can_not_prove_stops_the_rotation() {
     assert!(node.ca.is_issuer());
 }
 
-/// "a non-issuer node gets its renewals by CSR from an issuer"; and proves what that one tries.
-#[tokio::test]
-async fn another_node_asks_the_issuer() {
+/// An issuer and another node, which reach each other, and what the other one shows.
+async fn two() -> (Node, Node, pki::ServerLeaf) {
     let first = Node::begin().await;
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path().join("second"));
@@ -743,6 +742,13 @@ async fn another_node_asks_the_issuer() {
     second.ca.set_others(beside);
     let (shown, problem) = second.ca.begin_server().await.unwrap();
     assert!(problem.is_none() && shown.names("n2.example"));
+    (first, second, shown)
+}
+
+/// "a non-issuer node gets its renewals by CSR from an issuer"; and proves what that one tries.
+#[tokio::test]
+async fn another_node_asks_the_issuer() {
+    let (first, second, shown) = two().await;
     assert!(!second.layout.private().join("issuing.key").exists());
     // A user is told whom to ask.
     let error = second
@@ -789,6 +795,21 @@ async fn another_node_asks_the_issuer() {
             .is_err()
     );
 
+    // A leaf that nobody recorded is recorded by who shows it.
+    let names = ["n2.example", "localhost", "127.0.0.1", "::1"];
+    let unknown = first.leaf(&names, system::now(), 90);
+    second.ca.pki().write_serving(&unknown).unwrap();
+    second.ca.duties().await;
+    let state = first.ledger.now();
+    let found = state.issued_by_serial(&pki::serial(&unknown.chain[0]).unwrap());
+    assert_eq!(found.unwrap().holder, Some(id(2)));
+    second.ca.pki().write_serving(&shown.leaf).unwrap();
+}
+
+/// "prove on every node by a real handshake": the node that can't is named.
+#[tokio::test]
+async fn every_node_proves_the_candidate_and_who_can_not_is_named() {
+    let (first, second, shown) = two().await;
     // Both prove; then a door of the second refuses, and the rotation names it.
     let (first_leaf, _) = first.ca.begin_server().await.unwrap();
     let doors = [
@@ -820,6 +841,80 @@ async fn another_node_asks_the_issuer() {
         second.ca.pki().read_serving().unwrap().leaf.chain,
         shown.leaf.chain
     );
+}
+
+/// A member that asks for a proof can't make another's doors show a leaf that is not for it.
+#[tokio::test]
+async fn a_trial_is_good_for_its_node_alone() {
+    let node = Node::begin().await;
+    let (shown, _) = node.ca.begin_server().await.unwrap();
+    let door = Door::open(&shown.leaf).await;
+    node.ca.set_doors(door.clone());
+    node.change(node_2()).await;
+    let ask = async |certificate: &[u8], chain: &[Vec<u8>]| {
+        let proof = CaProof {
+            certificate: STANDARD.encode(certificate),
+            chain: chain.iter().map(|der| STANDARD.encode(der)).collect(),
+        };
+        node.ca.proof(&proof).await
+    };
+    let request = |done: Done| {
+        let data = done.data.unwrap();
+        data["request"].as_str().unwrap().to_owned()
+    };
+    // The CA that signs, a stranger's, none.
+    let active = node.issuing().certificate().to_vec();
+    let (foreign, _) = IssuingCa::create(&secret(9), &[3], system::now()).unwrap();
+    for certificate in [active.as_slice(), foreign.certificate(), b""] {
+        assert!(ask(certificate, &[]).await.is_err());
+    }
+    let (candidate, _) = candidate(&node).await;
+    let signer = node.ca.pki().ca(Place::Candidate).unwrap();
+    let trial = |request: &str, host: &str| {
+        let request = STANDARD.decode(request).unwrap();
+        let request = x509::SigningRequest::parse(&request).unwrap();
+        let hosts = [host.to_owned()];
+        let terms = Request {
+            common_name: host,
+            hosts: &hosts,
+            now: system::now(),
+            lifetime: Duration::minutes(10),
+            serial: &[7],
+        };
+        signer
+            .sign(&request, x509::Purpose::Server, &terms)
+            .unwrap()
+    };
+    let begun = request(ask(&candidate, &[]).await.unwrap());
+    // Another node's name over our key; our name over another key; no trial begun.
+    let error = ask(&candidate, &trial(&begun, "n2.example"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("it does not name n1.example"),
+        "{error}"
+    );
+    request(ask(&candidate, &[]).await.unwrap());
+    let other = STANDARD.encode(make_request("x", &[]).unwrap().request);
+    let error = ask(&candidate, &trial(&other, "n1.example"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("not the one that belongs"),
+        "{error}"
+    );
+    let error = ask(&candidate, &trial(&begun, "n1.example"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("no trial was begun"), "{error}");
+    assert!(door.shown.lock().unwrap().is_empty(), "nothing was shown");
+    let begun = request(ask(&candidate, &[]).await.unwrap());
+    ask(&candidate, &trial(&begun, "n1.example")).await.unwrap();
+    assert_eq!(door.shown.lock().unwrap().len(), 2);
+}
+
+fn node_2() -> Change {
+    node(2, secret(5).public(), "n2.example:7433", &[])
 }
 
 /// "`palisade ca rescue` for a cluster whose every certificate has expired"

@@ -17,7 +17,10 @@ impl CaService {
         let rescue = self.finish_rescue().await;
         let step = self.keep_step(&state);
         let lists = self.keep_lists(&state).await;
-        let inventory = self.record_rest().await;
+        let inventory = match self.record_rest().await {
+            Ok(()) => self.record_own().await,
+            error => error,
+        };
         vec![
             (
                 "issuing CA",

@@ -95,6 +95,9 @@ impl CaService {
     ) -> Result<Terms, String> {
         let mut terms = match own {
             Some(id) => policy::for_node(state, id, purpose, &[])?,
+            None if purpose != Purpose::Server => {
+                return Err("this node is not in the ledger, so it has no name in etcd".to_owned());
+            }
             None => Terms {
                 purpose: x509::Purpose::Server,
                 common_name: "palisade".to_owned(),
@@ -108,6 +111,33 @@ impl CaService {
             }
         }
         Ok(terms)
+    }
+
+    /// Records the leaf that the doors show, if the inventory lacks it: whoever signed it may have
+    /// stopped before he could.
+    pub(super) async fn record_own(&self) -> Result<(), CaError> {
+        let state = self.inner.ledger.now();
+        let Some(own) = self.own(&state) else {
+            return Ok(());
+        };
+        let Ok(shown) = self.inner.pki.read_serving() else {
+            return Ok(());
+        };
+        let first = shown
+            .leaf
+            .chain
+            .first()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let known =
+            pki::serial(first).is_none_or(|serial| state.issued_by_serial(&serial).is_some());
+        if known || system::now() > shown.until || !shown.is_ours(state.cluster_key()) {
+            return Ok(());
+        }
+        let terms =
+            policy::for_node(&state, own, Purpose::Server, &[]).map_err(CaError::Refused)?;
+        self.append_issued(entry(&shown.leaf.chain, &terms, Some(own), None)?)
+            .await
     }
 
     /// Puts what was issued into the ledger; kept for later, if there is no quorum now.

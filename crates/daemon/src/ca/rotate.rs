@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use palisade_ledger::{CertificateKind, NodeId, State};
 use palisade_link::api::{CaProof, Done, Purpose};
+use palisade_link::x509::inspect::{Context, Severity, inspect, key_spki};
 use palisade_link::x509::{self, IssuingCa, Leaf, SigningRequest};
 use serde_json::json;
 
@@ -164,9 +165,10 @@ impl CaService {
     pub async fn proof(&self, proof: &CaProof) -> Result<Done, CaError> {
         let state = self.inner.ledger.now();
         let candidate = self::der(&proof.certificate)?;
-        if !state.issuing_cas().any(|known| known == candidate) {
+        // The one that signs needs no proof; a leaf of it could be any node's.
+        if !is_candidate(&state, &candidate) {
             return Err(CaError::Refused(
-                "this node's ledger does not know the candidate yet".to_owned(),
+                "this node's ledger does not know such a candidate".to_owned(),
             ));
         }
         IssuingCa::check(&candidate, state.cluster_key(), None)?;
@@ -204,8 +206,9 @@ impl CaService {
         let own = self.own(&state);
         let names = own.and_then(|id| super::node_names(&state, id).ok());
         let host = names.and_then(|names| names.into_iter().next());
-        self.prove_here(&trial, host.as_deref().unwrap_or("localhost"))
-            .await?;
+        let host = host.as_deref().unwrap_or("localhost");
+        check_trial(&trial, &state, host)?;
+        self.prove_here(&trial, host).await?;
         Ok(done("proved", json!({})))
     }
 
@@ -255,6 +258,38 @@ fn behind(state: &State, ca: &[u8]) -> Vec<NodeId> {
         .map(|node| node.id)
         .filter(|id| !renewed(*id))
         .collect()
+}
+
+/// A CA that was added after the one that signs.
+fn is_candidate(state: &State, certificate: &[u8]) -> bool {
+    let active = state.active_ca();
+    let mut later = state
+        .issuing_cas()
+        .skip_while(|der| Some(*der) != active)
+        .skip(1);
+    later.any(|der| der == certificate)
+}
+
+/// What a door is to show must be good for this node: nobody else's name, nobody else's key.
+fn check_trial(trial: &Leaf, state: &State, host: &str) -> Result<(), CaError> {
+    let refused = |reason: String| CaError::Refused(format!("the trial is no good: {reason}"));
+    let key =
+        key_spki(trial.expose_key_pem().as_bytes()).map_err(|error| refused(error.to_string()))?;
+    let issuing: Vec<_> = state.issuing_cas().map(<[u8]>::to_vec).collect();
+    let context = Context {
+        now: system::now(),
+        host: Some(host),
+        key: Some(&key),
+        cluster: Some(state.cluster_key()),
+        issuing: &issuing,
+        revoked: &|_| None,
+    };
+    let report = inspect(&trial.chain, &context).map_err(|error| refused(error.to_string()))?;
+    let mut faults = report.faults.iter();
+    match faults.find(|fault| fault.severity == Severity::Error) {
+        Some(fault) => Err(refused(fault.what.clone())),
+        None => Ok(()),
+    }
 }
 
 fn cannot(node: Option<NodeId>, error: &CaError) -> CaError {

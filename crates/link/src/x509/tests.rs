@@ -242,3 +242,35 @@ fn openssl_refuses_what_the_lists_name() {
     );
     assert!(verify("old.pem", "7.crt").1.contains("CRL has expired"));
 }
+
+/// What others send is read by libraries; whatever it is, the answer is an error and no more.
+#[test]
+fn damaged_requests_and_certificates_are_errors() {
+    let request = make_request("n1", &hosts(&["n1", "10.0.0.1"]))
+        .unwrap()
+        .request;
+    let certificate = issuing(1)
+        .server(&terms("n1", &hosts(&["n1", "10.0.0.1"]), &[9]))
+        .unwrap()
+        .chain
+        .swap_remove(0);
+    let sound = SigningRequest::parse(&request).unwrap();
+    for index in 0..request.len() {
+        for change in [0x01, 0x80, 0xff] {
+            let mut damaged = request.clone();
+            damaged[index] ^= change;
+            // The wrapping around what is signed may be read leniently; the key stays the one that signed.
+            if let Ok(read) = SigningRequest::parse(&damaged) {
+                assert_eq!(read.spki_der(), sound.spki_der(), "{index}");
+            }
+        }
+        assert!(SigningRequest::parse(&request[..index]).is_err());
+    }
+    for index in 0..certificate.len() {
+        for change in [0x01, 0x80, 0xff] {
+            let mut damaged = certificate.clone();
+            damaged[index] ^= change;
+            drop(inspect::inspect(&[damaged], &context(&|_| None)));
+        }
+    }
+}
