@@ -15,7 +15,8 @@ use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::files::{self, Audience, is_dash};
 use super::out;
-use super::view::{Chain, View};
+use super::store::args::StoreArgs;
+use super::view::{Chain, View, replay_store};
 
 /// Show, verify and export the ledger.
 #[derive(Debug, Args)]
@@ -38,7 +39,8 @@ enum LedgerCommand {
 
 /// Show every change: when, by whom, and what. Each was verified before it is shown.
 ///
-/// Without FILE the daemon's ledger is fetched. With FILE nothing is needed but the cluster's public key.
+/// Without FILE the daemon's ledger is fetched, or with --store-endpoints that in etcd. Nothing is
+/// believed but the cluster's public key.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -60,12 +62,16 @@ struct LogArgs {
     json: bool,
 
     #[command(flatten)]
+    store: StoreArgs,
+
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Verify every entry: form, chain, signature, and the author's right to make it.
 ///
-/// Without FILE the daemon's ledger is fetched. With FILE nothing is needed but the cluster's public key.
+/// Without FILE the daemon's ledger is fetched, or with --store-endpoints that in etcd. Nothing is
+/// believed but the cluster's public key.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,6 +85,9 @@ struct VerifyArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -100,6 +109,9 @@ struct ExportArgs {
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -132,13 +144,17 @@ pub(crate) fn run(args: &LedgerArgs) -> Outcome {
     }
 }
 
-/// Verifies a file's entries, or without one the daemon's, and shows each to `each`.
+/// Verifies a file's entries, or those in etcd, or else the daemon's, and shows each to `each`.
 fn replay(
     file: Option<&Path>,
+    store: &StoreArgs,
     cluster: &ClusterArgs,
     each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
 ) -> Result<State, CliError> {
     let Some(file) = file else {
+        if store.is_given() {
+            return replay_store(store, cluster, each);
+        }
         return Ok(View::replay(cluster, each)?.state().clone());
     };
     let mut chain = Chain::new(cluster.public_key()?);
@@ -202,25 +218,30 @@ fn shown<'a>(names: &Names, verified: &'a Verified) -> Shown<'a> {
 fn log(args: &LogArgs) -> Outcome {
     let mut names = Names::default();
     let mut rows = Vec::new();
-    replay(args.file.as_deref(), &args.cluster, &mut |verified| {
-        names.learn(&verified.entry().change);
-        if verified.entry().seq < args.from {
-            return Ok(());
-        }
-        let entry = shown(&names, verified);
-        if args.json {
-            return out::json_line(&entry);
-        }
-        let change = serde_json::to_value(entry.change)
-            .map_err(|error| CliError::no("can't show this change").because(&error))?;
-        rows.push(vec![
-            entry.seq.to_string(),
-            entry.time,
-            entry.author,
-            summary(&names, &change),
-        ]);
-        Ok(())
-    })?;
+    replay(
+        args.file.as_deref(),
+        &args.store,
+        &args.cluster,
+        &mut |verified| {
+            names.learn(&verified.entry().change);
+            if verified.entry().seq < args.from {
+                return Ok(());
+            }
+            let entry = shown(&names, verified);
+            if args.json {
+                return out::json_line(&entry);
+            }
+            let change = serde_json::to_value(entry.change)
+                .map_err(|error| CliError::no("can't show this change").because(&error))?;
+            rows.push(vec![
+                entry.seq.to_string(),
+                entry.time,
+                entry.author,
+                summary(&names, &change),
+            ]);
+            Ok(())
+        },
+    )?;
     if !args.json {
         out::table(&["entry", "time", "author", "change"], rows)?;
     }
@@ -245,9 +266,10 @@ fn summary(names: &Names, change: &Value) -> String {
             ("certificate", Value::String(der)) if der.len() > 64 => {
                 words.push(format!("({} bytes)", der.len() / 2));
             }
-            ("name", Value::String(_)) | (_, Value::Null) => {}
-            // What nobody compares by eye.
-            ("seal" | "signature" | "sealed", _) => {}
+            // The last three: what nobody compares by eye.
+            ("name", Value::String(_))
+            | (_, Value::Null)
+            | ("seal" | "signature" | "sealed", _) => {}
             ("expires" | "until", Value::Number(millis)) => {
                 let time = Millis(millis.as_u64().unwrap_or_default());
                 words.push(format!("{name}={time}"));
@@ -297,7 +319,12 @@ struct Proof {
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
-    let state = replay(args.file.as_deref(), &args.cluster, &mut |_| Ok(()))?;
+    let state = replay(
+        args.file.as_deref(),
+        &args.store,
+        &args.cluster,
+        &mut |_| Ok(()),
+    )?;
     let proof = Proof {
         cluster: state.cluster().to_owned(),
         cluster_key: state.cluster_key().to_string(),
@@ -318,7 +345,7 @@ fn verify(args: &VerifyArgs) -> Outcome {
 
 fn export(args: &ExportArgs) -> Outcome {
     let mut bytes = Zeroizing::new(Vec::new());
-    View::replay(&args.cluster, &mut |verified| {
+    replay(None, &args.store, &args.cluster, &mut |verified| {
         bytes.extend_from_slice(verified.bytes());
         Ok(())
     })?;

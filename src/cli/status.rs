@@ -10,23 +10,30 @@ use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::out;
-use super::view::Link;
+use super::store::args::StoreArgs;
+use super::view::{Link, replay_store};
 
 /// Show how the cluster is: nodes, master, store, ledger, PostgreSQL, drift, certificates.
 ///
 /// The exit status is 0 if nothing needs a human, 1 if something does (a node is down, the store has
 /// no quorum, PostgreSQL is down or differs, a certificate nears its end, ...), and 3 if no daemon
-/// answers.
+/// answers. With --store-endpoints the ledger in etcd is read and verified, and no daemon is asked: who
+/// lives is not known then, and 0 says that the ledger is sound.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   palisade status
   palisade status --node db2.example:7433 --as root.credentials
-  palisade status --json | jq -e '.problems == []'")]
+  palisade status --json | jq -e '.problems == []'
+  palisade status --cluster-public-key-file cluster_public.key --store-endpoints https://n1:2379,https://n2:2379 \\
+    --store-ca-file rootCA.crt --store-cert-file n1.etcd.crt --store-key n1.etcd.key")]
 pub(crate) struct StatusArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -34,6 +41,9 @@ pub(crate) struct StatusArgs {
 
 /// Runs it.
 pub(crate) fn run(args: &StatusArgs) -> Outcome {
+    if args.store.is_given() {
+        return outside(args);
+    }
     let link = Link::new(&args.cluster)?;
     let status = match link.status() {
         Ok(status) => status,
@@ -247,6 +257,69 @@ fn waiting(args: &StatusArgs) -> Result<Option<Exit>, CliError> {
         out::table(&["node", "no member yet"], rows)?;
     }
     Ok(Some(Exit::No))
+}
+
+/// The cluster as the ledger in etcd tells it.
+#[derive(Serialize)]
+struct Outside<'a> {
+    healthy: bool,
+    cluster: &'a str,
+    database: &'a str,
+    entries: u64,
+    head: String,
+    endpoints: &'a [String],
+    nodes: Vec<NodeLine>,
+}
+
+fn outside(args: &StatusArgs) -> Outcome {
+    let state = replay_store(&args.store, &args.cluster, &mut |_| Ok(()))?;
+    let line = |node: &palisade_ledger::Node| NodeLine {
+        id: node.id.get(),
+        address: node.address.to_string(),
+        fingerprint: node.fingerprint().to_string(),
+        pending: node.pending,
+        ..NodeLine::default()
+    };
+    let shown = Outside {
+        healthy: true,
+        cluster: state.cluster(),
+        database: state.database(),
+        entries: state.head().seq.saturating_add(1),
+        head: state.head().hash.to_string(),
+        endpoints: &args.store.store_endpoints,
+        nodes: state.nodes().map(line).collect(),
+    };
+    if args.json {
+        out::json(&shown)?;
+        return Ok(Exit::Done);
+    }
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let rows = [
+        row("name", shown.cluster.to_owned()),
+        row("database", shown.database.to_owned()),
+        row("store", format!("etcd, {}", shown.endpoints.join(" "))),
+        row(
+            "ledger",
+            format!("entry {}, {}", state.head().seq, shown.head),
+        ),
+        row("last change", state.time().to_string()),
+    ];
+    out::table(&["cluster", "its ledger verifies"], rows)?;
+    let nodes = shown.nodes.into_iter().map(|node| {
+        let standing = if node.pending {
+            "waits for approval"
+        } else {
+            "member"
+        };
+        vec![
+            node.id.to_string(),
+            node.address,
+            node.fingerprint,
+            standing.to_owned(),
+        ]
+    });
+    out::table(&["node", "address", "fingerprint", "standing"], nodes)?;
+    Ok(Exit::Done)
 }
 
 #[cfg(test)]

@@ -17,8 +17,10 @@ use palisade_link::api::{Command, Done, HeadReply, PAGE, SignedCommand, Status};
 use palisade_link::client::{Client, ClientError};
 
 mod link;
+mod outside;
 
 pub(crate) use link::{Link, runtime};
+pub(crate) use outside::replay_store;
 
 use super::clock;
 use super::common::{ClusterArgs, Signer};

@@ -22,7 +22,7 @@ pub(super) fn members(args: &StoreArgs) -> Result<Vec<StoreMember>, CliError> {
 }
 
 /// What is wrong, in words; each kind of failure has its own.
-fn failed(error: &EtcdError) -> CliError {
+pub(crate) fn failed(error: &EtcdError) -> CliError {
     match error {
         EtcdError::Options(_) => CliError::usage(error.to_string()),
         EtcdError::File(_)

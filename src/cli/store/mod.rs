@@ -1,7 +1,7 @@
 //! `palisade store`: where the ledger is kept.
 
 pub(crate) mod args;
-mod ask;
+pub(crate) mod ask;
 mod env;
 mod members;
 mod relocate;
