@@ -8,13 +8,17 @@
     reason = "tests"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{World, cluster_key, fold, key, object, uid, verifier};
 use palisade_ledger::{Author, Change, NewUser, Privileges, UserName};
 use proptest::prelude::*;
+
+use fleet::{Fleet, FleetMove};
 
 const USERS: u32 = 5;
 const OBJECTS: [&str; 2] = ["s", "s.t"];
@@ -44,6 +48,7 @@ enum Move {
     Password(u32, bool),
     Acl(usize, u32, Option<u32>),
     Rules(usize),
+    Fleet(FleetMove),
 }
 
 #[derive(Default, Clone)]
@@ -52,6 +57,7 @@ struct Model {
     removed: BTreeSet<u32>,
     acls: BTreeMap<(usize, u32), u32>,
     rules: usize,
+    fleet: Fleet,
 }
 
 const DENIED: u32 = 1;
@@ -78,22 +84,33 @@ impl Someone {
 impl Model {
     fn sensible(&self, step: &Move) -> bool {
         match step {
-            Move::Add(id, _) => !self.users.contains_key(id) && !self.removed.contains(id),
+            Move::Add(id, new) => {
+                !self.users.contains_key(id)
+                    && !self.removed.contains(id)
+                    && new.key.is_none_or(|key| !self.fleet.has_key(key))
+            }
             Move::Set(id, superuser, flags) => {
                 self.users.contains_key(id) && (superuser.is_some() || flags.is_some())
             }
-            Move::Disable(id, _) | Move::Remove(id) | Move::Key(id, _) | Move::Password(id, _) => {
+            Move::Disable(id, _) | Move::Remove(id) | Move::Password(id, _) => {
                 self.users.contains_key(id)
             }
+            Move::Key(id, key) => self.users.contains_key(id) && !self.fleet.has_key(key),
             Move::Acl(_, id, Some(flags)) => {
                 self.users.contains_key(id) && flags & NOT_ON_OBJECTS == 0
             }
             Move::Acl(on, id, None) => self.acls.contains_key(&(*on, *id)),
             Move::Rules(_) => true,
+            Move::Fleet(step) => self.fleet.sensible(step, |key| {
+                self.users.values().any(|user| user.key == Some(key))
+            }),
         }
     }
 
     fn authorized(&self, author: u32, step: &Move) -> bool {
+        if let Some(node) = author.checked_sub(fleet::NODES) {
+            return matches!(step, Move::Fleet(step) if self.fleet.authorized(node, step));
+        }
         let Some(me) = self.users.get(&author).filter(|me| me.active()) else {
             return false;
         };
@@ -119,6 +136,7 @@ impl Model {
                 me.superuser || (flags & SET_ACL != 0 && flags & DENIED == 0)
             }
             Move::Rules(_) => me.has(SYSTEM),
+            Move::Fleet(step) => me.has(SYSTEM) && fleet::may_a_user(step),
         }
     }
 
@@ -169,6 +187,7 @@ impl Model {
                 self.acls.remove(&(on, id));
             }
             Move::Rules(which) => self.rules = which,
+            Move::Fleet(step) => self.fleet.apply(&step),
         }
     }
 
@@ -178,11 +197,14 @@ impl Model {
             return false;
         }
         if author == 0 {
-            return true;
+            return !matches!(step, Move::Fleet(FleetMove::Join { .. }));
         }
         let mut after = self.clone();
         after.apply(step);
-        self.authorized(author, step) && after.safety() >= self.safety()
+        let members = |model: &Self| model.fleet.members() > 0;
+        self.authorized(author, step)
+            && after.safety() >= self.safety()
+            && (members(&after) || !members(self))
     }
 
     fn agrees_with(&self, world: &World) {
@@ -215,6 +237,7 @@ impl Model {
             .collect();
         assert_eq!(acls, self.acls);
         assert_eq!(state.hba().text(), RULES[self.rules]);
+        self.fleet.agrees_with(state);
     }
 }
 
@@ -265,6 +288,7 @@ fn change(step: &Move) -> Change {
         Move::Rules(which) => Change::HbaSet {
             text: RULES[which].to_owned(),
         },
+        Move::Fleet(step) => fleet::change(&step),
     }
 }
 
@@ -312,13 +336,19 @@ fn any_move() -> impl Strategy<Value = Move> {
         2 => (id(), any::<bool>()).prop_map(|(id, there)| Move::Password(id, there)),
         2 => (0..2_usize, id(), acl).prop_map(|(on, id, flags)| Move::Acl(on, id, flags)),
         2 => (0..4_usize).prop_map(Move::Rules),
+        1 => fleet::any_move().prop_map(Move::Fleet),
     ]
 }
 
-/// Mostly users; the cluster key now and then.
+/// Mostly users; nodes, which mostly do what nodes do; the cluster key now and then.
 fn history() -> impl Strategy<Value = Vec<(u32, Move)>> {
-    let author = prop_oneof![1 => Just(0_u32), 6 => 1..=USERS];
-    proptest::collection::vec((author, any_move()), 1..60)
+    let author = prop_oneof![1 => Just(0_u32), 6 => 1..=USERS, 2 => fleet::author()];
+    let step = prop_oneof![
+        5 => (author, any_move()),
+        2 => (0..3_u32, fleet::any_move().prop_map(Move::Fleet)),
+        2 => fleet::own_move().prop_map(|(node, step)| (node, Move::Fleet(step))),
+    ];
+    proptest::collection::vec(step, 1..80)
 }
 
 /// `root`-like users to begin with, so that there is somebody to act.
@@ -343,6 +373,10 @@ fn begin() -> (World, Model) {
         world.force(change(&step));
         model.apply(&step);
     }
+    for step in fleet::begin().map(Move::Fleet) {
+        world.force(change(&step));
+        model.apply(&step);
+    }
     (world, model)
 }
 
@@ -352,6 +386,10 @@ fn play(history: &[(u32, Move)]) -> (World, Model, usize) {
     for (author, step) in history {
         let result = match author {
             0 => world.attempt(Author::Cluster, &cluster_key(), change(step)),
+            id if *id > fleet::NODES => {
+                let (author, signer) = model.fleet.signer(id - fleet::NODES, step);
+                world.attempt(author, &signer, change(step))
+            }
             id => {
                 let signer = key(NAMES[*id as usize]);
                 world.attempt(Author::User(uid(*id)), &signer, change(step))
@@ -360,7 +398,7 @@ fn play(history: &[(u32, Move)]) -> (World, Model, usize) {
         let expected = model.takes(*author, step);
         assert_eq!(result.is_ok(), expected, "{author}: {step:?}: {result:?}");
         let Ok(verified) = result else { continue };
-        let before = model.safety();
+        let (before, members) = (model.safety(), model.fleet.members());
         world.apply(&verified);
         model.apply(step);
         accepted += 1;
@@ -370,6 +408,7 @@ fn play(history: &[(u32, Move)]) -> (World, Model, usize) {
             *author == 0 || before == 0 || model.safety() >= before,
             "{step:?}"
         );
+        assert!(*author == 0 || members == 0 || model.fleet.members() > 0);
     }
     (world, model, accepted)
 }
@@ -417,10 +456,30 @@ fn histories_are_not_all_refused() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut steps, mut accepted) = (0, 0);
-    for _ in 0..30 {
+    let mut kinds = BTreeMap::new();
+    for _ in 0..60 {
         let history = history().new_tree(&mut runner).unwrap().current();
         steps += history.len();
-        accepted += play(&history).2;
+        let (world, _, taken) = play(&history);
+        accepted += taken;
+        for bytes in &world.log {
+            let change = palisade_ledger::decode(bytes).unwrap().change;
+            *kinds.entry(common::kind(&change)).or_insert(0) += 1;
+        }
     }
     assert!(accepted * 10 > steps, "{accepted} of {steps}");
+    for kind in [
+        "node_add",
+        "node_join",
+        "node_approve",
+        "node_remove",
+        "node_rotate",
+        "node_set",
+        "token_create",
+        "token_revoke",
+        "secret_set",
+        "certificate_issued",
+    ] {
+        assert!(kinds.get(kind) > Some(&5), "{kind}: {kinds:?}");
+    }
 }
