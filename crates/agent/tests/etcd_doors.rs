@@ -188,6 +188,32 @@ async fn a_nodes_identity_reaches_the_ledgers_prefix_and_nothing_else() {
     assert!(two(&["get", &head]).1.contains('2'));
 }
 
+/// Any client may say that there is no space left, which stops all writes: the master takes it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_alarm_stops_writes_only_until_the_next_look() {
+    use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
+    let world = World::new(38);
+    let mut nodes = vec![world.first().await, world.node(2)];
+    let report = settle(&world, &mut nodes, 1).await;
+    let member = u64::from_str_radix(&report.members[0].id, 16).unwrap();
+    let head = format!("{PREFIX}head");
+    let mut one = world.connect("palisade_node_1", &nodes[..1]).await.client();
+    let mut two = world.connect("palisade_node_2", &nodes[..1]).await.client();
+    let mut options = AlarmOptions::new();
+    options.with_member(member);
+    let alarm = two.alarm(AlarmAction::Activate, AlarmType::Nospace, Some(options));
+    alarm.await.unwrap();
+    let said = one.put(head.as_str(), "1", None).await.unwrap_err();
+    assert!(said.to_string().contains("space exceeded"), "{said}");
+    let mut root = world.root(&nodes[..1]).await;
+    let report = root.reconcile(&wanted(&nodes)).await.unwrap();
+    assert!(
+        report.done.iter().any(|told| told.contains("false alarm")),
+        "{report:?}"
+    );
+    one.put(head.as_str(), "1", None).await.unwrap();
+}
+
 /// A removed node is out at once: its user is gone, on the connection that it has, too; what it watches
 /// ends with the restart that the report asks for.
 #[tokio::test(flavor = "multi_thread")]
@@ -219,6 +245,8 @@ async fn a_removed_nodes_watch_ends() {
     }
     let lines = shown.join().unwrap().unwrap();
 
+    let mut open = world.connect("palisade_node_2", &nodes).await.client();
+    assert!(open.get(head.as_str(), None).await.is_ok());
     nodes.truncate(1);
     let mut root = world.root(&nodes).await;
     let report = root.reconcile(&wanted(&nodes)).await.unwrap();
@@ -228,6 +256,8 @@ async fn a_removed_nodes_watch_ends() {
         .args(["get", &head]));
     assert!(!done && said.contains("permission denied"), "{said}");
 
+    let said = open.get(head.as_str(), None).await.unwrap_err().to_string();
+    assert!(said.contains("permission denied"), "{said}");
     let server = nodes[0].server.as_ref().unwrap();
     server.drop_connections().await;
     server.ready(PATIENCE).await.unwrap();

@@ -80,6 +80,12 @@ impl Cluster {
         })
     }
 
+    /// A client of the member that is asked, for what is not done here.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The members, as etcd lists them, and how each is. A majority has confirmed that the list is
     /// current: a member that lags would not name one that was just taken in, which would then leave.
     pub async fn members(&mut self) -> Result<Vec<StoreMember>, EtcdError> {
