@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
-use palisade_ledger::{Hash, Head, State, Verified, verify};
+use palisade_ledger::{Hash, Head, State, Verified, verify, verify_genesis};
 use palisade_link::api::{StoreKind, StoreStatus};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use super::notes::Note;
 use super::replica::{Next, Replica, Sent, Settled, Taken};
 use super::writer::{Append, Job, Writer, answer};
 use crate::store::Store;
-use crate::store::etcd::{EtcdError, EtcdStore, Heard, Listed, Watch};
+use crate::store::etcd::{EtcdError, EtcdStore, Heard, Listed, Probed, Watch};
 use crate::store::shared::{Outcome, Transaction};
 
 /// Entries of one transaction: etcd takes 128 operations (`--max-txn-ops`), one of them the head's.
@@ -45,7 +45,7 @@ const NOTE: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     Listed(Result<Listed, EtcdError>),
     Sent(Sent, Result<Outcome, EtcdError>),
-    Probed(Result<(), EtcdError>),
+    Probed(Result<Probed, EtcdError>),
 }
 
 /// What woke the thread.
@@ -202,7 +202,9 @@ impl Attached {
             Woken::Job(_) => {}
             Woken::Heard(heard) => self.heard(heard, writer),
             Woken::Done(Done::Probed(probed)) => {
-                self.answered(probed, writer);
+                if let Some(probed) = self.answered(probed, writer) {
+                    self.probed(probed);
+                }
             }
             Woken::Done(Done::Listed(listed)) => {
                 if let Some(listed) = self.answered(listed, writer) {
@@ -237,6 +239,18 @@ impl Attached {
                     self.replica.forget();
                 }
             }
+        }
+    }
+
+    /// A store that was put back from a backup never gets to the revision that the watch waits for, or
+    /// gets there with other changes.
+    fn probed(&mut self, probed: Probed) {
+        let other = self
+            .cluster_id
+            .is_some_and(|known| known != probed.cluster_id);
+        if other || probed.revision < self.replica.heard() {
+            self.replica.forget();
+            self.watch = None;
         }
     }
 
@@ -448,7 +462,7 @@ impl Attached {
 /// Whether `bytes` verify behind the local entry before number `seq`.
 fn judge(local: &Store, cluster_key: &PublicKey, seq: u64, bytes: &[u8]) -> bool {
     let Some(before) = seq.checked_sub(1) else {
-        return false;
+        return verify_genesis(bytes, cluster_key).is_ok();
     };
     match load(local, cluster_key, before) {
         Ok((state, _)) => verify(&state, bytes).is_ok(),

@@ -102,15 +102,18 @@ impl Node {
 
     /// Waits for an event.
     pub(crate) async fn hears(&mut self, what: impl Fn(&LedgerEvent) -> bool) -> LedgerEvent {
+        let mut missed = Vec::new();
         let heard = async {
             loop {
                 let event = self.events.recv().await.unwrap();
                 if what(&event) {
                     return event;
                 }
+                missed.push(event.to_string());
             }
         };
-        tokio::time::timeout(LONG, heard).await.expect("no event")
+        let heard = tokio::time::timeout(LONG, heard).await;
+        heard.unwrap_or_else(|_| panic!("the event did not come, but {missed:?}"))
     }
 
     /// Waits until the store takes entries, or does not.

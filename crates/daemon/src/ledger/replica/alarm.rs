@@ -72,6 +72,7 @@ impl Replica {
         let all: BTreeSet<(Key, u64)> = wrong.chain(ahead).chain(head).collect();
         if all.is_empty() {
             let healed = std::mem::take(&mut self.alarms).raised;
+            self.alarms.was_right = true;
             return if healed {
                 vec![Alarm::Healed]
             } else {
@@ -186,7 +187,10 @@ impl Replica {
             }
             let bytes = view.shown(seq).filter(|bytes| Hash::of(bytes) == hash)?;
             let entry = decode(bytes).ok().filter(|entry| entry.seq == seq)?;
-            let before = seq.checked_sub(1)?;
+            // A second genesis.
+            let Some(before) = seq.checked_sub(1) else {
+                break bytes;
+            };
             if self.hash_at(before) == Some(entry.prev) {
                 break bytes;
             }

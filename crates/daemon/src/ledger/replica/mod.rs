@@ -37,7 +37,8 @@ pub const GRACE: u64 = 1000;
 /// How long to wait for a change that must come before everything is listed again. Milliseconds.
 pub const STALL: u64 = 1000;
 
-/// Says whether these bytes are a valid entry behind the node's own entry before that number.
+/// Says whether these bytes are a valid entry behind the node's own entry before that number; for
+/// number 0, whether they are a genesis of the cluster.
 pub type Judge<'a> = &'a dyn Fn(u64, &[u8]) -> bool;
 
 /// What came of something that the store showed. The entries are to be stored, in their order, before

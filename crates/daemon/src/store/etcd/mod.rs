@@ -51,6 +51,15 @@ pub struct Listed {
     pub cluster_id: u64,
 }
 
+/// Who answered, and how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probed {
+    /// etcd's own id of the cluster.
+    pub cluster_id: u64,
+    /// Its revision now.
+    pub revision: u64,
+}
+
 /// A cluster's ledger in an etcd. Cheap to clone.
 #[derive(Clone)]
 pub struct EtcdStore {
@@ -91,7 +100,7 @@ impl EtcdStore {
     ) -> Result<Self, EtcdError> {
         let store = Self::new(options, cluster_key).await?;
         match store.probe().await {
-            Ok(()) => Ok(store),
+            Ok(_) => Ok(store),
             Err(error) => Err(store.diagnose(error).await),
         }
     }
@@ -227,10 +236,15 @@ impl EtcdStore {
         Err(EtcdError::Endpoints(failures))
     }
 
-    /// Reads the head, linearizably: whether there is a quorum.
-    pub async fn probe(&self) -> Result<(), EtcdError> {
+    /// Asks for the head, linearizably: whether there is a quorum, and whose.
+    pub async fn probe(&self) -> Result<Probed, EtcdError> {
         let options = GetOptions::new().with_count_only();
-        self.read(&self.key(&Key::Head), &options).await.map(drop)
+        let response = self.read(&self.key(&Key::Head), &options).await?;
+        let header = response.header();
+        Ok(Probed {
+            cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+            revision: header.map_or(0, |header| unsigned(header.revision())),
+        })
     }
 
     /// All keys, as they stood at one revision.
