@@ -112,6 +112,7 @@ fn resting_on<'s>(state: &'s State, ca: &Hash, now: OffsetDateTime) -> Vec<&'s I
     let active = state.active_ca().map(Hash::of);
     let is_replaced = |issued: &Issued| {
         issued.holder.is_some()
+            && Some(issued.issuer) != active
             && state.issued().any(|newer| {
                 newer.holder == issued.holder
                     && newer.kind == issued.kind

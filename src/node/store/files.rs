@@ -41,9 +41,17 @@ impl StoreFiles {
         }
     }
 
-    /// Has a certificate made that is not there, is due, or has not all `names`.
+    /// Has a certificate made that is not there, is due, is by a CA that no longer signs, or has not
+    /// all `names`.
     pub(super) async fn keep(&self, ca: &CaService, names: &[String]) -> Result<bool, String> {
-        if self.is_good(names) {
+        let other_ca = || {
+            let leaf = self.leaf().ok();
+            ca.other_ca_signs(
+                leaf.as_ref()
+                    .and_then(|leaf| leaf.chain.get(1).map(Vec::as_slice)),
+            )
+        };
+        if self.is_good(names) && !other_ca() {
             return Ok(false);
         }
         files::directory(&self.directory, 0o700).map_err(|error| error.to_string())?;

@@ -153,18 +153,22 @@ impl CaService {
         if !leaf.is_ours(state.cluster_key()) {
             return false;
         }
-        leaf.is_due(now) || self.other_ca_signs(leaf, &state, now) || self.is_renamed(leaf, &state)
+        leaf.is_due(now) || self.other_ca_signs(leaf.issuer()) || self.is_renamed(leaf, &state)
     }
 
-    fn other_ca_signs(&self, leaf: &ServerLeaf, state: &State, now: OffsetDateTime) -> bool {
-        if let Ok(ca) = self.signer(state) {
-            return leaf.issuer() != Some(ca.certificate());
+    /// Whether another CA than this one signs now, so that a certificate by it is to be replaced.
+    #[must_use]
+    pub fn other_ca_signs(&self, issuer: Option<&[u8]>) -> bool {
+        let state = self.inner.ledger.now();
+        if let Ok(ca) = self.signer(&state) {
+            return issuer != Some(ca.certificate());
         }
+        let now = system::now();
         let active = state.active_ca();
         active.is_some_and(|active| {
             let is_good = x509_parser::parse_x509_certificate(active)
                 .is_ok_and(|(_, ca)| now < ca.validity().not_after.to_datetime());
-            is_good && leaf.issuer() != Some(active)
+            is_good && issuer != Some(active)
         })
     }
 

@@ -240,18 +240,23 @@ impl CaService {
     }
 }
 
-/// The members that have no leaf by this CA yet, but a trial.
+/// The members that have no leaf by this CA yet but a trial, or whose certificate for etcd is still by
+/// another.
 fn behind(state: &State, ca: &[u8]) -> Vec<NodeId> {
     let ca = hash(ca);
     let trial = u64::try_from(TRIAL_LIFE.whole_milliseconds()).unwrap_or(0);
     let trial = system::millis().0.saturating_add(trial);
-    let renewed = |id: NodeId| {
+    let has = |id: NodeId, kind: CertificateKind, new: bool| {
         state.issued().any(|issued| {
             issued.holder == Some(id)
-                && issued.kind == CertificateKind::Server
-                && issued.issuer == ca
+                && issued.kind == kind
+                && (issued.issuer == ca) == new
                 && issued.until.0 > trial
         })
+    };
+    let renewed = |id: NodeId| {
+        has(id, CertificateKind::Server, true)
+            && (has(id, CertificateKind::Store, true) || !has(id, CertificateKind::Store, false))
     };
     state
         .members()

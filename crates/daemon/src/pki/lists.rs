@@ -8,7 +8,7 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
 };
-use palisade_ledger::State;
+use palisade_ledger::{Hash, State};
 use palisade_link::x509::{Revoked, revocation_list_pem};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -135,12 +135,20 @@ impl Pki {
 
 /// What the ledger says is revoked.
 fn revoked(state: &State) -> Vec<Revoked> {
-    let all = state.revocations();
-    all.map(|(serial, revocation)| Revoked {
+    let named = state.revocations().map(|(serial, revocation)| Revoked {
         serial: serial.to_vec(),
         at: moment(revocation.at.0),
-    })
-    .collect()
+    });
+    // etcd knows serial numbers alone: what a CA signed that is gone is named one by one.
+    let cas: Vec<_> = state.issuing_cas().map(Hash::of).collect();
+    let orphans = state
+        .issued()
+        .filter(|issued| !cas.contains(&issued.issuer) && !state.is_revoked(&issued.serial))
+        .map(|issued| Revoked {
+            serial: issued.serial.clone(),
+            at: OffsetDateTime::UNIX_EPOCH,
+        });
+    named.chain(orphans).collect()
 }
 
 fn moment(millis: u64) -> OffsetDateTime {
