@@ -10,13 +10,14 @@ use std::time::Duration;
 use palisade_daemon::alerts::{Desk, Notice, SendError, Sender, Thresholds};
 use palisade_daemon::config::Config;
 use palisade_daemon::ledger::{Ledger, LedgerEvent};
-use palisade_daemon::members::NodeEvent;
+use palisade_daemon::members::{NodeEvent, Table};
 use palisade_daemon::{files, system};
 use palisade_ledger::Alert;
 use palisade_link::api::{Alarm, AlarmKind, Done};
 use palisade_link::seal::SealSecret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
@@ -26,6 +27,9 @@ use super::status::Board;
 /// How often is looked for what needs a human.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Alerts that are on their way at one time.
+const MAX_SENDING: usize = 64;
+
 /// What alerts need.
 #[derive(Clone)]
 pub(super) struct Alerts {
@@ -34,6 +38,7 @@ pub(super) struct Alerts {
     ledger: Ledger,
     board: Board,
     config: Arc<palisade_daemon::config::Alerts>,
+    sending: Arc<Semaphore>,
 }
 
 impl Alerts {
@@ -51,6 +56,7 @@ impl Alerts {
             ledger: ledger.clone(),
             board: board.clone(),
             config: Arc::new(config.alerts.clone()),
+            sending: Arc::new(Semaphore::new(MAX_SENDING)),
         }
     }
 
@@ -117,16 +123,29 @@ impl Alerts {
         let mut others = Vec::new();
         for (id, seen) in &table.others {
             if let Some(hello) = &seen.hello {
-                self.desk.hear(&hello.told);
+                if table.master == Some(*id) {
+                    self.desk.hear(&hello.told);
+                }
                 others.push((*id, hello.alarms.clone()));
             }
         }
-        if table.master != Some(self.member.id()) {
+        let is_master = table.master == Some(self.member.id());
+        if !is_master && !(self.is_next(&table) && self.desk.master_is_silent(&others)) {
             return;
         }
         for alarm in self.desk.due(&others) {
             self.tell(&alarm);
         }
+    }
+
+    /// Whether this node would be the master if the one that is were not there.
+    fn is_next(&self, table: &Table) -> bool {
+        let own = self.member.id();
+        let before = table.others.iter().filter(|(id, _)| **id < own);
+        before
+            .filter(|(id, seen)| seen.live && table.master != Some(**id))
+            .count()
+            == 0
     }
 
     /// Tells everybody of the ledger's alerts of one alarm.
@@ -141,6 +160,13 @@ impl Alerts {
             "alert"
         );
         for alert in state.alerts() {
+            let Ok(place) = self.sending.clone().try_acquire_owned() else {
+                tracing::error!(
+                    alert = alert.name,
+                    "too many alerts at once: this one is not sent"
+                );
+                continue;
+            };
             let (alert, notice) = (alert.clone(), notice.clone());
             let sender = self.sender();
             tokio::spawn(async move {
@@ -151,6 +177,7 @@ impl Alerts {
                 if let Err(error) = sent {
                     tracing::error!(alert = alert.name, reason = %error, "an alert could not be sent");
                 }
+                drop(place);
             });
         }
     }
@@ -175,7 +202,14 @@ impl Alerts {
         let notice = Notice::new(state.cluster(), own, &alarm);
         let sender = self.sender().map_err(|error| error.to_string())?;
         let sent = sender.once(&alert, &notice).await;
-        sent.map_err(|error| format!("the alert {name} was not sent: {error}"))?;
+        // Why is in the log alone: else whoever may write alerts could look around behind the node's
+        // firewall by them.
+        if let Err(error) = sent {
+            tracing::error!(alert = name, reason = %error, "a test of an alert could not be sent");
+            return Err(format!(
+                "the alert {name} was not sent; the log of node {own} says why"
+            ));
+        }
         Ok(Done {
             message: format!("the alert {name} was sent from node {own}"),
             data: None,

@@ -14,7 +14,7 @@ use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{Ledger, OpenError};
 use palisade_daemon::pki::{self, Pki};
 use palisade_daemon::store::Store;
-use palisade_daemon::user_list::UserList;
+use palisade_daemon::user_list::{UserList, UserListError};
 use palisade_keys::{PublicKey, SecretKey};
 use palisade_ledger::{AddressError, Change, NodeAddress, RESERVED_NAME, State, StoreConfig};
 use tokio::net::TcpListener;
@@ -85,16 +85,10 @@ pub(super) async fn begin(
     }
     let place = own::place(config, &api)?;
     let own = Own::establish(layout, &ledger, author.as_ref(), place).await?;
-    if let (Sharing::Managed, Some(author)) = (sharing, &author)
-        && *ledger.now().store() == StoreConfig::Embedded
-    {
-        let store = StoreConfig::Managed;
-        author.append(&ledger, Change::StoreSet { store }).await?;
-    }
     let (users, listed) = match (&config.security.user_list, &author) {
         (Some(path), Some(author)) => {
             let (list, listed) = user_list(path, &ledger, author).await?;
-            (Some((list, author.clone())), Some(listed))
+            (Some((list, author.clone())), listed)
         }
         (Some(path), None) => {
             tracing::warn!(
@@ -105,6 +99,12 @@ pub(super) async fn begin(
         }
         (None, _) => (None, None),
     };
+    if let (Sharing::Managed, Some(author)) = (sharing, &author)
+        && *ledger.now().store() == StoreConfig::Embedded
+    {
+        let store = StoreConfig::Managed;
+        author.append(&ledger, Change::StoreSet { store }).await?;
+    }
     Ok(Begun {
         ledger,
         pki,
@@ -233,11 +233,19 @@ async fn user_list(
     path: &Path,
     ledger: &Ledger,
     author: &ClusterAuthor,
-) -> Result<(UserList, BTreeSet<String>), NodeError> {
+) -> Result<(UserList, Option<BTreeSet<String>>), NodeError> {
     let mut list = UserList::new(path);
-    let reading = list.read(ledger, author).await?.unwrap_or_default();
+    let reading = match list.read(ledger, author).await {
+        Ok(reading) => reading.unwrap_or_default(),
+        // The store is attached later: then the list is read again.
+        Err(UserListError::Later(reason)) => {
+            tracing::info!(%reason, "the user list has news, which are taken in later");
+            return Ok((list, None));
+        }
+        Err(error) => return Err(error.into()),
+    };
     super::follow::report(path, &reading);
-    Ok((list, reading.named))
+    Ok((list, Some(reading.named)))
 }
 
 /// The machine's name, if it has one that a certificate can say.

@@ -161,7 +161,8 @@ impl NodeError {
                     .to_owned(),
             ),
             Self::Place(_) => Some("name host and port in api.advertise".to_owned()),
-            Self::Config(_)
+            Self::UserList(UserListError::Later(_))
+            | Self::Config(_)
             | Self::Keys(_)
             | Self::Join(_)
             | Self::Ca(_)

@@ -74,7 +74,7 @@ pub(crate) async fn start(options: Options, progress: Progress) -> Result<Runnin
     let api = bound(&listeners.api).first().copied();
     let (half, wires) = node.join_cluster(certificates, listeners)?;
     if let (Some(ready), Some(api)) = (ready, api) {
-        drop(ready.send(api));
+        ready.send(api).ok();
     }
     progress("Starting PostgreSQL");
     let state = node.ledger.now();

@@ -216,7 +216,7 @@ impl Board {
     fn gateway_figures(&self) -> Vec<metrics::Figure> {
         let news = self.news();
         let figures = news.observer.iter().flat_map(|o| o.metrics().figures());
-        figures.map(gateway_figure).collect()
+        figures.map(|figure| gateway_figure(&figure)).collect()
     }
 
     /// What this node says to the others.
@@ -233,7 +233,7 @@ impl Board {
             head: head(state, news),
             store: StoreStatus {
                 members: news.store_members.clone(),
-                ..super::store::status(&self.ledger)
+                ..self.ledger.store().borrow().clone()
             },
             issuer: membership.is_some_and(|member| member.ca.is_issuer()),
             certificate_until: news.certificate_until.clone(),
@@ -313,7 +313,7 @@ fn alarm_about(about: &str) -> Option<AlarmKind> {
 }
 
 /// A figure of the gateway among the node's.
-fn gateway_figure(figure: palisade_gateway::Figure) -> metrics::Figure {
+fn gateway_figure(figure: &palisade_gateway::Figure) -> metrics::Figure {
     const HELP: &str = "A figure of the gateway.";
     #[expect(
         clippy::cast_precision_loss,

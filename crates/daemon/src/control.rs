@@ -129,6 +129,12 @@ impl Control {
         &self.ledger
     }
 
+    /// Appends a signed entry that PostgreSQL has nothing to do with.
+    pub(crate) async fn append_only(&self, entry: Vec<u8>) -> Result<Json<HeadReply>, Refused> {
+        let head = self.ledger.append(entry).await?;
+        Ok(self.reply(&head))
+    }
+
     /// Appends a signed entry, and waits a bounded time for PostgreSQL.
     pub(crate) async fn append(&self, entry: Vec<u8>) -> Result<Json<HeadReply>, Refused> {
         let head = self.ledger.append(entry).await?;

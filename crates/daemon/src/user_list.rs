@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use palisade_ledger::users_cfg::{UsersCfg, UsersCfgError};
 use palisade_ledger::{Change, lockout};
 
-use crate::author::ClusterAuthor;
+use crate::author::{AuthorError, ClusterAuthor};
 use crate::files::{self, FileError};
-use crate::ledger::Ledger;
+use crate::ledger::{AppendError, Ledger};
 
 /// Why a user list was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum UserListError {
     /// The file can't be read.
     #[error("{0}; the daemon needs read access to the user list, and nobody else may write it")]
     File(#[from] FileError),
+    /// Nothing can be appended now.
+    #[error("the user list is taken in later: {0}")]
+    Later(AppendError),
     /// The file's content.
     #[error("{}: {source}", path.display())]
     Content {
@@ -109,6 +112,13 @@ impl UserList {
             }
             match author.append(ledger, change).await {
                 Ok(_) => reading.appended += 1,
+                Err(AuthorError::Append(
+                    error @ (AppendError::NoQuorum | AppendError::Unknown),
+                )) => {
+                    // To be read again: what it says is still to be taken in.
+                    self.seen = None;
+                    return Err(UserListError::Later(error));
+                }
                 Err(error) => reading.refused.push(format!("user {name}: {error}")),
             }
         }

@@ -1,6 +1,7 @@
 //! `palisade store move`: the ledger moves to another store.
 
 use clap::{Args, ValueEnum};
+use palisade_ledger::{Change, State, StoreConfig};
 use palisade_link::api::{Command, StoreTarget};
 
 use super::args::StoreArgs;
@@ -65,8 +66,24 @@ impl MoveArgs {
 pub(super) fn run(args: &MoveArgs) -> Outcome {
     let target = args.target()?;
     let signer = args.signer.read(&args.cluster)?;
-    let view = View::open(&args.cluster)?;
+    let mut view = View::open(&args.cluster)?;
+    let store = match &target {
+        StoreTarget::Embedded => StoreConfig::Embedded,
+        StoreTarget::Managed => StoreConfig::Managed,
+        StoreTarget::Endpoints(urls) => StoreConfig::Endpoints(urls.clone()),
+    };
+    if *view.state().store() == store {
+        return Err(CliError::no("the ledger is kept there already"));
+    }
+    // The node makes the target ready; the entry that names it is a human's to sign.
     let done = view.command(&signer, &Command::StoreMove { target })?;
-    out::line(&done.message)?;
+    out::note(&done.message);
+    let mut change = |_: &State| {
+        Ok(Change::StoreSet {
+            store: store.clone(),
+        })
+    };
+    view.append(&signer, &mut change)?;
+    out::line("the ledger has moved")?;
     Ok(Exit::Done)
 }

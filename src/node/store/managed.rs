@@ -21,6 +21,8 @@ use super::files::{StoreFiles, root_identity};
 
 /// For a member that was just started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// For one that serves at once.
+const SERVES_WITHIN: Duration = Duration::from_secs(3);
 /// One after the other, members end their connections when a node was removed.
 const STAGGER: Duration = Duration::from_secs(4);
 
@@ -41,6 +43,8 @@ pub(super) struct Managed {
     /// When the connections of this member are to be ended, because a node was removed.
     drop_at: Option<Instant>,
     known: Vec<NodeId>,
+    /// Whether this node has founded the etcd, which holds nothing yet.
+    founded: bool,
 }
 
 impl Managed {
@@ -51,6 +55,7 @@ impl Managed {
             members: Vec::new(),
             drop_at: None,
             known: Vec::new(),
+            founded: false,
         }
     }
 
@@ -88,7 +93,7 @@ impl Managed {
 
     /// Does what is to be done now; the text says what still waits.
     pub(super) async fn follow(&mut self, state: &State, table: &Table) -> Result<(), String> {
-        let Some(config) = self.config(state)? else {
+        let Some(config) = self.config(state) else {
             return Ok(());
         };
         self.keep_certificate(&config).await?;
@@ -104,7 +109,7 @@ impl Managed {
 
     /// Founds an etcd of which this node is the first member.
     pub(super) async fn found(&mut self, state: &State) -> Result<(), String> {
-        let config = self.config(state)?;
+        let config = self.config(state);
         let config = config.ok_or("the ledger does not say where this node's etcd is to listen")?;
         self.keep_certificate(&config).await?;
         if self.server.is_none() {
@@ -139,7 +144,7 @@ impl Managed {
         }
     }
 
-    fn config(&self, state: &State) -> Result<Option<Config>, String> {
+    fn config(&self, state: &State) -> Option<Config> {
         let Fixed {
             own,
             config,
@@ -147,12 +152,10 @@ impl Managed {
             files,
             ..
         } = &*self.fixed;
-        let Some(advertise) = state.node(*own).and_then(|node| node.store.clone()) else {
-            return Ok(None);
-        };
+        let advertise = state.node(*own)?.store.clone()?;
         let listen = |at: std::net::SocketAddr, port: u16| std::net::SocketAddr::new(at.ip(), port);
         let managed = &config.store.managed;
-        Ok(Some(Config {
+        Some(Config {
             node: *own,
             cluster_key: *state.cluster_key(),
             directory: directory.clone(),
@@ -166,7 +169,7 @@ impl Managed {
                 revoked: files.revoked.clone(),
             },
             program: None,
-        }))
+        })
     }
 
     async fn keep_certificate(&self, config: &Config) -> Result<(), String> {
@@ -191,9 +194,18 @@ impl Managed {
     }
 
     async fn start(&mut self, config: Config, start: Start) -> Result<(), String> {
+        self.founded |= start == Start::First;
         let server = Server::start(config, start).await;
-        self.server = Some(server.map_err(|error| error.to_string())?);
+        let server = server.map_err(|error| error.to_string())?;
+        // Without a majority it does not serve: that is no reason to wait longer.
+        drop(server.ready(SERVES_WITHIN).await);
+        self.server = Some(server);
         Ok(())
+    }
+
+    /// Whether this node has founded the etcd since this was asked last.
+    pub(super) fn has_founded(&mut self) -> bool {
+        std::mem::take(&mut self.founded)
     }
 
     /// Reads etcd's list of members, and does about our own what it says.

@@ -6,11 +6,8 @@
 //!                     Endpoints: connect, attach the ledger; again when the endpoints are others
 //! ```
 
-mod bridge;
 mod files;
 mod managed;
-
-pub(super) use bridge::status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +30,9 @@ use super::status::Board;
 
 /// Between two looks at etcd while it is not as it shall be, and when it is.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a store may take to catch up while we wait; it goes on by itself.
+const ATTACH_WITHIN: Duration = Duration::from_secs(3);
 
 /// A target that is to be made ready, before the ledger names it.
 pub(super) struct Prepare {
@@ -206,18 +206,27 @@ impl Keeper {
         }
         let store = EtcdStore::new(&options, state.cluster_key()).await;
         let store = store.map_err(|error| error.to_string())?;
-        bridge::attach(&self.ledger, store).await?;
-        tracing::info!(
-            endpoints = wanted.endpoints.join(", "),
-            "the ledger is shared through etcd"
-        );
+        if self.managed.has_founded()
+            && let Err(error) = self.ledger.seed(&store).await
+        {
+            tracing::warn!(%error, "the new etcd could not be given the ledger at once");
+        }
+        let endpoints = wanted.endpoints.join(", ");
+        if self.ledger.attach(store, ATTACH_WITHIN).await {
+            tracing::info!(endpoints, "the ledger is shared through etcd");
+        } else {
+            tracing::info!(
+                endpoints,
+                "etcd has not answered yet; the ledger goes on trying"
+            );
+        }
         self.attached = Some(wanted);
         Ok(())
     }
 
     async fn leave(&mut self) {
         if self.attached.take().is_some() {
-            bridge::detach(&self.ledger).await;
+            self.ledger.detach().await;
             tracing::info!("the ledger is on this node alone");
         }
     }
@@ -236,21 +245,33 @@ impl Keeper {
             }
             StoreTarget::Managed => {
                 self.managed.found(state).await?;
-                "this node's etcd serves"
+                let endpoints = self.managed.endpoints(state);
+                let urls = endpoints.iter().map(|at| format!("https://{at}")).collect();
+                self.seed(state, &self.own_options(urls)).await?;
+                "this node's etcd serves, and holds the ledger"
             }
             StoreTarget::Endpoints(urls) => {
                 let options = self
                     .options(urls.iter().map(|text| url(text)).collect())
                     .await?;
-                let store = EtcdStore::connect(&options, state.cluster_key()).await;
-                drop(store.map_err(|error| error.to_string())?);
-                "that etcd answers, and takes this node's certificate"
+                self.seed(state, &options).await?;
+                "that etcd answers, takes this node's certificate, and holds the ledger"
             }
         };
         Ok(Done {
             message: ready.to_owned(),
             data: None,
         })
+    }
+}
+
+impl Keeper {
+    /// Has a store that the ledger does not name yet hold it already.
+    async fn seed(&self, state: &State, options: &EtcdOptions) -> Result<(), String> {
+        let store = EtcdStore::connect(options, state.cluster_key()).await;
+        let store = store.map_err(|error| error.to_string())?;
+        let seeded = self.ledger.seed(&store).await;
+        seeded.map_err(|error| error.to_string())
     }
 }
 

@@ -162,6 +162,8 @@ async fn append(
             return Refused::new(StatusCode::FORBIDDEN, refused.to_string()).into_response();
         }
         tracing::info!(proof = ?joiner.kind(), "a node asks to join");
+        // PostgreSQL has nothing to do with it.
+        return api.control.append_only(body.to_vec()).await.into_response();
     }
     api.control.append(body.to_vec()).await.into_response()
 }

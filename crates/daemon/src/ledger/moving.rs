@@ -84,6 +84,14 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Makes a store that is new hold what this node holds, before it is attached: that it was empty is
+    /// no news then.
+    pub async fn seed(&self, target: &EtcdStore) -> Result<(), MoveError> {
+        push(&self.store, self.now().head(), target).await
+    }
+}
+
 /// Makes `target` hold the local chain up to `head`. It must hold nothing, or the beginning of it.
 pub(super) async fn push(local: &Store, head: Head, target: &EtcdStore) -> Result<(), MoveError> {
     for _ in 0..TRIES {
