@@ -256,6 +256,19 @@ fn summary(names: &Names, change: &Value) -> String {
     let new = change.get("user").is_some();
     for (name, value) in fields {
         match (name, value) {
+            // A node's or a token's, or an alert's or a command's name.
+            ("id", Value::Number(id)) => words.push(id.to_string()),
+            ("id" | "named", Value::String(id)) => words.push(id.clone()),
+            ("by", Value::Number(uid)) => {
+                words.push(format!(
+                    "by={}",
+                    names.name(uid.as_u64().unwrap_or_default())
+                ));
+            }
+            ("key", Value::Null) => words.push("none".to_owned()),
+            ("issuer", Value::String(hash)) => {
+                words.push(format!("issuer={}", hash.get(..16).unwrap_or(hash)));
+            }
             ("kind", Value::String(kind)) => words.push(kind.replace('_', " ")),
             ("uid", Value::Number(uid)) => {
                 words.push(names.name(uid.as_u64().unwrap_or_default()));
@@ -266,10 +279,9 @@ fn summary(names: &Names, change: &Value) -> String {
             ("certificate", Value::String(der)) if der.len() > 64 => {
                 words.push(format!("({} bytes)", der.len() / 2));
             }
-            // The last three: what nobody compares by eye.
-            ("name", Value::String(_))
-            | (_, Value::Null)
-            | ("seal" | "signature" | "sealed", _) => {}
+            // The last: what nobody compares by eye.
+            (_, Value::Null) | ("seal" | "signature", _) => {}
+            (_, Value::String(text)) if text.is_empty() => {}
             ("expires" | "until", Value::Number(millis)) => {
                 let time = Millis(millis.as_u64().unwrap_or_default());
                 words.push(format!("{name}={time}"));
@@ -292,17 +304,24 @@ fn summary(names: &Names, change: &Value) -> String {
     words.join(" ")
 }
 
+/// The fields, those first that say which: the kind, and whose.
 fn collect<'a>(value: &'a Value, fields: &mut Vec<(&'a str, &'a Value)>) {
     let Value::Object(object) = value else { return };
-    if let Some(kind) = object.get("kind") {
-        fields.push(("kind", kind));
+    for first in ["kind", "uid", "id"] {
+        if let Some(value) = object.get(first) {
+            fields.push((first, value));
+        }
     }
-    if let Some(uid) = object.get("uid") {
-        fields.push(("uid", uid));
+    // A user is known by his uid, which his name stands for; an alert by its name alone.
+    if let Some(name) = object.get("name").filter(|_| !object.contains_key("uid")) {
+        fields.push(("named", name));
     }
     for (name, value) in object {
         match (name.as_str(), value) {
-            ("kind" | "uid", _) => {}
+            ("kind" | "uid" | "id" | "name", _) => {}
+            // That there is a secret.
+            ("sealed", Value::Object(sealed)) if sealed.is_empty() => {}
+            ("sealed", Value::Object(_)) => fields.push((name, &Value::Bool(true))),
             (_, Value::Object(_)) => collect(value, fields),
             (name, value) => fields.push((name, value)),
         }
