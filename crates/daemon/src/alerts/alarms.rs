@@ -142,6 +142,12 @@ impl Teller {
         due
     }
 
+    /// Whether any of these would be due.
+    #[must_use]
+    pub fn would_tell(&self, alarms: &[Alarm]) -> bool {
+        alarms.iter().any(|alarm| self.is_due(alarm))
+    }
+
     fn is_due(&self, alarm: &Alarm) -> bool {
         match self.told.get(&about(alarm)) {
             // Told as on: what is new is that it is over. Another node may have seen it begin at

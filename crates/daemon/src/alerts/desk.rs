@@ -8,6 +8,15 @@ use palisade_link::api::{Alarm, AlarmKind};
 use super::alarms::{Alarms, Burst, Teller};
 use crate::system;
 
+/// Alarms of one other node that are looked at.
+const MAX_REPORTED: usize = 256;
+/// Characters of a text of another node's.
+const MAX_TEXT: usize = 500;
+/// How far clocks may differ.
+const CLOCKS_MILLIS: u64 = 5 * 60 * 1000;
+/// So long the master may keep an alarm to itself.
+const SILENCE_MILLIS: u64 = 2 * 60 * 1000;
+
 /// From how many days on before its end a certificate is worth an alarm, and so on.
 #[derive(Debug, Clone, Copy)]
 pub struct Thresholds {
@@ -117,9 +126,32 @@ impl Desk {
         self.inner().teller.told()
     }
 
-    /// What another node says that it told humans of.
+    /// What the node that this one takes for the master says that it told humans of. Nobody else is
+    /// heard: a node that says it told of everything would silence all alerts. Nor is what it can't have
+    /// told yet.
     pub fn hear(&self, told: &[Alarm]) {
-        self.inner().teller.hear(told);
+        let now = system::millis().0;
+        let told: Vec<Alarm> = told
+            .iter()
+            .filter(|alarm| alarm.since <= now.saturating_add(CLOCKS_MILLIS))
+            .take(MAX_REPORTED)
+            .cloned()
+            .collect();
+        self.inner().teller.hear(&told);
+    }
+
+    /// Whether the master keeps silent about something that it should have told long ago: of this node's
+    /// own alarms and of those that others report of themselves. Then whoever is next tells it.
+    #[must_use]
+    pub fn master_is_silent(&self, others: &[(NodeId, Vec<Alarm>)]) -> bool {
+        let now = system::millis().0;
+        let mut inner = self.inner();
+        let alarms = all(&mut inner.alarms, others, now);
+        let late: Vec<Alarm> = alarms
+            .into_iter()
+            .filter(|alarm| alarm.since.saturating_add(SILENCE_MILLIS) < now)
+            .collect();
+        inner.teller.would_tell(&late)
     }
 
     /// What the master is to tell humans of now: of its own alarms, and of what the others report of
@@ -127,16 +159,30 @@ impl Desk {
     #[must_use]
     pub fn due(&self, others: &[(NodeId, Vec<Alarm>)]) -> Vec<Alarm> {
         let mut inner = self.inner();
-        let mut alarms = inner.alarms.list(system::millis().0);
-        for (node, reported) in others {
-            let own = reported.iter().filter(|alarm| {
-                alarm.node == node.get()
-                    && !matches!(alarm.kind, AlarmKind::NodeDown | AlarmKind::QuorumLost)
-            });
-            alarms.extend(own.cloned());
-        }
+        let alarms = all(&mut inner.alarms, others, system::millis().0);
         inner.teller.due(&alarms)
     }
+}
+
+/// The alarms of this node, and what others report of themselves, cut to size.
+fn all(own: &mut Alarms, others: &[(NodeId, Vec<Alarm>)], now: u64) -> Vec<Alarm> {
+    let mut alarms = own.list(now);
+    for (node, reported) in others {
+        let reported = reported.iter().filter(|alarm| {
+            alarm.node == node.get()
+                && !matches!(alarm.kind, AlarmKind::NodeDown | AlarmKind::QuorumLost)
+        });
+        alarms.extend(reported.take(MAX_REPORTED).map(|alarm| Alarm {
+            subject: cut(&alarm.subject),
+            text: cut(&alarm.text),
+            ..alarm.clone()
+        }));
+    }
+    alarms
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +223,37 @@ mod tests {
         let due = desk.due(&[(node(2), reported.clone())]);
         assert_eq!(due, [alarm(AlarmKind::Drift, 2)]);
         assert!(desk.due(&[(node(2), reported)]).is_empty(), "told once");
+    }
+
+    #[test]
+    fn what_can_not_have_been_told_yet_silences_nothing() {
+        let desk = desk();
+        desk.state(AlarmKind::CertificateRenewal, "server", Some("failed"));
+        let mut told = desk.alarms();
+        told[0].since = u64::MAX;
+        told[0].over = true;
+        desk.hear(&told);
+        assert_eq!(desk.due(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_master_that_keeps_silent_is_noticed() {
+        let desk = desk();
+        let alarm = Alarm {
+            kind: AlarmKind::Drift,
+            node: 2,
+            subject: String::new(),
+            since: system::millis().0 - SILENCE_MILLIS - 1,
+            text: "x".repeat(10_000),
+            over: false,
+        };
+        let mut fresh = alarm.clone();
+        fresh.since = system::millis().0;
+        assert!(!desk.master_is_silent(&[(node(2), vec![fresh])]));
+        let others = [(node(2), vec![alarm.clone()])];
+        assert!(desk.master_is_silent(&others));
+        assert_eq!(desk.due(&others)[0].text.len(), MAX_TEXT);
+        assert!(!desk.master_is_silent(&others), "told by now");
     }
 
     #[test]
