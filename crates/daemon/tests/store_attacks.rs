@@ -79,7 +79,7 @@ impl Scene {
     }
 }
 
-fn says<'a>(words: &'a str) -> impl Fn(&LedgerEvent) -> bool + 'a {
+fn says(words: &str) -> impl Fn(&LedgerEvent) -> bool + '_ {
     move |event| matches!(event, LedgerEvent::Tampered { what } if what.contains(words))
 }
 

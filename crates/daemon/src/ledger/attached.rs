@@ -112,6 +112,16 @@ impl Attached {
         }
     }
 
+    /// Whether that very store is attached, and the ledger is still kept there.
+    pub(super) fn is(&self, store: &EtcdStore) -> bool {
+        !self.replica.is_closed() && self.store.endpoints() == store.endpoints()
+    }
+
+    /// Tells when all that the store shows is applied.
+    pub(super) fn tell_when_caught_up(&mut self, done: oneshot::Sender<()>) {
+        self.caught_up.push(done);
+    }
+
     /// The next thing that happens.
     pub(super) async fn woken(&mut self) -> Woken {
         let heard = async {

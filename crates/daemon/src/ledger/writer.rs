@@ -158,6 +158,11 @@ impl Writer {
         match job {
             Job::Append(append) => self.waiting.push_back(append),
             Job::Attach { store, done } => {
+                if let Some(attached) = &mut self.attached
+                    && attached.is(&store)
+                {
+                    return attached.tell_when_caught_up(done);
+                }
                 self.let_go();
                 self.was_attached = true;
                 let state = self.publish.borrow().clone();
@@ -219,8 +224,6 @@ impl Writer {
             StoreConfig::Endpoints(_) => StoreKind::Endpoints,
         };
         let status = match &self.attached {
-            // The configuration names an etcd, and the ledger none.
-            Some(attached) if kind == StoreKind::Embedded => attached.status(StoreKind::Endpoints),
             Some(attached) => attached.status(kind),
             None => StoreStatus {
                 kind,

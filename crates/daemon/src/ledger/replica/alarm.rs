@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_ledger::{Hash, Head, decode};
+use palisade_ledger::{Hash, Head, StoreConfig, decode};
 
 use super::{Judge, Replica};
 use crate::store::shared::{Key, head_value, parse_head};
@@ -133,13 +133,21 @@ impl Replica {
         (suffix && only).then_some(remnant)
     }
 
-    /// Whether a store that shows this is one that the ledger is just moving to: it lacks at
-    /// most what came with and behind the entry that names it.
+    /// Whether a store that shows this is one that the ledger is just moving to: this node never heard of
+    /// it before, and nothing was appended since the entry that names it. (Entries behind that one are
+    /// appended where it says, so a store that lacks it while they exist was turned back.) The only node
+    /// of a cluster may have gone on by itself while it started its etcd.
     fn seeds(&self, remnant: Remnant) -> bool {
+        if self.alarms.was_right || self.known > 0 {
+            return false;
+        }
+        let alone =
+            *self.state.store() == StoreConfig::Managed && self.state.members().count() <= 1;
         match remnant {
-            _ if self.alarms.was_right => false,
-            Remnant::Nothing => self.opened_at == 0 || self.opened_at == self.head().seq,
-            Remnant::UpTo(shown) => self.opened_at > 0 && shown.seq + 1 >= self.opened_at,
+            Remnant::Nothing if self.opened_at == 0 || alone => true,
+            Remnant::Nothing | Remnant::UpTo(_) => {
+                self.opened_at > 0 && self.opened_at == self.head().seq
+            }
         }
     }
 

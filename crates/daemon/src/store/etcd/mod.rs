@@ -22,14 +22,14 @@ use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, Error, GetOptions, KeyValue, Txn, TxnOp};
 use palisade_keys::PublicKey;
-use palisade_ledger::StoreConfig;
+use palisade_ledger::{Head, StoreConfig};
 
 pub use failure::{EtcdError, Failure};
 pub use options::EtcdOptions;
 pub use outside::Ledger as OutsideLedger;
 pub use watch::{Heard, Watch};
 
-use super::shared::{Cell, Key, Listing, Outcome, Transaction};
+use super::shared::{Cell, Key, Listing, Outcome, Transaction, parse_head};
 use channel::Line;
 
 /// Keys of one page: at [`palisade_ledger::limits::MAX_ENTRY_BYTES`] each they stay below
@@ -245,6 +245,13 @@ impl EtcdStore {
             cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
             revision: header.map_or(0, |header| unsigned(header.revision())),
         })
+    }
+
+    /// The head as the store names it; unverified.
+    pub async fn head(&self) -> Result<Option<Head>, EtcdError> {
+        let response = self.read(&self.key(&Key::Head), &GetOptions::new()).await?;
+        let pair = response.kvs().first();
+        Ok(pair.and_then(|pair| parse_head(pair.value())))
     }
 
     /// All keys, as they stood at one revision.

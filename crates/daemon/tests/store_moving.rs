@@ -1,0 +1,233 @@
+//! "Moving from embedded to etcd is one command with no downtime for logged-in sessions; so is moving
+//! between two etcd clusters": the ledger's part of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod store_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use palisade_daemon::ledger::{AppendError, LedgerEvent, MoveError};
+use palisade_daemon::store::etcd::EtcdStore;
+use palisade_ledger::{Change, Refusal, StoreConfig};
+use palisade_testkit::etcd::Etcd;
+use store_support::{
+    LONG, Node, builder, cluster, entry, genesis, key, nodes, one_chain, setting, store,
+};
+
+fn move_entry(node: &Node, store: &StoreConfig) -> Vec<u8> {
+    let change = Change::StoreSet {
+        store: store.clone(),
+    };
+    entry(&node.ledger.now(), cluster().key(), change)
+}
+
+fn at(etcd: &Etcd) -> StoreConfig {
+    StoreConfig::Endpoints(etcd.endpoints())
+}
+
+/// Moves as a command line does: a stale entry is signed again.
+async fn move_to(node: &Node, config: &StoreConfig, target: &EtcdStore) {
+    for _ in 0..100 {
+        let entry = move_entry(node, config);
+        match node.ledger.move_to(entry, Some(target.clone())).await {
+            Ok(_) => return,
+            Err(MoveError::Append(AppendError::Refused(
+                Refusal::NotNext { .. } | Refusal::OtherChain { .. },
+            ))) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("always stale");
+}
+
+/// Somebody who appends all the time; gives what was acknowledged.
+fn busy(node: &Node, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<Vec<u8>>> {
+    let ledger = node.ledger.clone();
+    tokio::spawn(async move {
+        let (mut acknowledged, mut day) = (Vec::new(), 0);
+        while !stop.load(Ordering::Relaxed) {
+            day = day % 300 + 1;
+            let bytes = entry(&ledger.now(), cluster().key(), setting(day));
+            if ledger.append(bytes.clone()).await.is_ok() {
+                acknowledged.push(bytes);
+            }
+            // A pause in which the move can come.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        acknowledged
+    })
+}
+
+fn holds(node: &Node, acknowledged: &[Vec<u8>]) {
+    let chain = node.ledger.entries(0, 100_000).unwrap();
+    let missing = acknowledged.iter().filter(|one| !chain.contains(one));
+    assert_eq!(missing.count(), 0, "an acknowledged entry was lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_embedded_store_to_etcd_while_entries_come() {
+    let etcd = Etcd::builder().tls().start().unwrap();
+    let mut node = Node::with(&[genesis()]);
+    for day in 1..=250 {
+        node.append(day).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = busy(&node, stop.clone());
+    let target = store(&etcd, "node1").await;
+    move_to(&node, &at(&etcd), &target).await;
+    let moved = node.head();
+    node.append(1).await;
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = busy.await.unwrap();
+    assert!(!acknowledged.is_empty());
+    holds(&node, &acknowledged);
+    assert!(node.head().seq > moved.seq);
+    let alarms = |event: &LedgerEvent| {
+        matches!(
+            event,
+            LedgerEvent::Tampered { .. } | LedgerEvent::RolledBack { .. }
+        )
+    };
+    while let Ok(event) = node.events.try_recv() {
+        assert!(!alarms(&event), "a move is no attack: {event}");
+    }
+    one_chain(&[node], &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_two_etcds_while_entries_come_from_two_nodes() {
+    let (first, second) = (
+        Etcd::builder().tls().start().unwrap(),
+        Etcd::builder().tls().start().unwrap(),
+    );
+    let mut nodes = nodes(&first, 2).await;
+    // The chain says where it is kept, as it does in life; both nodes follow what it says.
+    let old = store(&first, "node1").await;
+    move_to(&nodes[0], &at(&first), &old).await;
+    let mut followers = Vec::new();
+    for node in &nodes {
+        let known = vec![
+            (at(&first), store(&first, "node").await),
+            (at(&second), store(&second, "node").await),
+        ];
+        let ledger = node.ledger.clone();
+        let follow = async move { ledger.follow_store(builder(known)).await };
+        followers.push(tokio::spawn(follow));
+    }
+    for node in &nodes {
+        node.quorum(true).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = nodes.iter().map(|node| busy(node, stop.clone())).collect();
+    tokio::time::timeout(LONG, async {
+        while nodes[1].head().seq < 30 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let target = store(&second, "node1").await;
+    move_to(&nodes[0], &at(&second), &target).await;
+    let moved = nodes[0].head().seq;
+    // Both go on over there.
+    for node in &nodes {
+        node.reaches(moved + 20).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for busy in busy {
+        acknowledged.extend(busy.await.unwrap());
+    }
+    one_chain(&nodes, &target).await;
+    for node in &mut nodes {
+        holds(node, &acknowledged);
+    }
+    for follower in followers {
+        follower.abort();
+    }
+    // The old store ends with the entry that left it.
+    let left = old.ledger(&key()).await.unwrap();
+    assert_eq!(left.state.store(), &at(&second));
+    assert_eq!(left.state.store_entry(), left.state.head().seq);
+}
+
+/// A crash behind the entry that moves the ledger: the target lacks it. The next start takes it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_a_move_is_taken_up_again() {
+    let (first, second) = (
+        Etcd::builder().tls().start().unwrap(),
+        Etcd::builder().tls().start().unwrap(),
+    );
+    let mut nodes = nodes(&first, 2).await;
+    for day in 1..=10 {
+        nodes[0].append(day).await;
+    }
+    // The entry is appended to the old store, and the mover dies before it pushes anything.
+    let entry = move_entry(&nodes[0], &at(&second));
+    let head = nodes[0].ledger.append(entry).await.unwrap();
+    nodes[1].reaches(head.seq).await;
+    // Nobody appends to the old store any more.
+    let refused = cluster().append(&nodes[1].ledger, setting(77)).await;
+    assert!(refused.unwrap_err().to_string().contains("no quorum"));
+    let mut again = Vec::new();
+    for node in nodes.drain(..) {
+        again.push(node.restart().await);
+    }
+    let mut nodes = again;
+    for node in &mut nodes {
+        let target = store(&second, "node").await;
+        assert!(node.ledger.attach(target, LONG).await);
+        while let Ok(event) = node.events.try_recv() {
+            let alarm = matches!(
+                event,
+                LedgerEvent::Tampered { .. } | LedgerEvent::RolledBack { .. }
+            );
+            assert!(!alarm, "{event}");
+        }
+    }
+    nodes[0].append(20).await;
+    nodes[1].append(21).await;
+    one_chain(&nodes, &store(&second, "root").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_holds_another_ledger_is_refused() {
+    let etcd = Etcd::builder().tls().start().unwrap();
+    let nodes = nodes(&etcd, 1).await;
+    nodes[0].append(1).await;
+    let other = Node::with(&nodes[0].ledger.entries(0, 1).unwrap());
+    other.append(2).await;
+    let entry = move_entry(&other, &at(&etcd));
+    let target = store(&etcd, "other").await;
+    let error = other.ledger.move_to(entry, Some(target)).await.unwrap_err();
+    assert!(matches!(error, MoveError::Differs(_)), "{error}");
+    other.append(3).await;
+}
+
+/// "Reading a chain and appending from outside of a daemon": a command line with `--store-endpoints`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_line_reads_and_appends_without_a_daemon() {
+    let etcd = Etcd::builder().members(3).tls().start().unwrap();
+    let nodes = nodes(&etcd, 1).await;
+    let tool = store(&etcd, "tool").await;
+    let ledger = tool.ledger(&key()).await.unwrap();
+    let bytes = entry(&ledger.state, cluster().key(), setting(30));
+    let head = tool.append_signed(&key(), &bytes).await.unwrap();
+    nodes[0].reaches(head.seq).await;
+    assert_eq!(nodes[0].head(), head);
+    // The same entry again: it is there. Another one behind the same head: sign again.
+    assert_eq!(tool.append_signed(&key(), &bytes).await.unwrap(), head);
+    let stale = entry(&ledger.state, cluster().key(), setting(31));
+    let error = tool.append_signed(&key(), &stale).await.unwrap_err();
+    assert!(error.to_string().contains("sign again"), "{error}");
+    assert_eq!(tool.entries(1, 10).await.unwrap(), [bytes]);
+}
