@@ -1,13 +1,20 @@
 //! What is done again and again: keeping step with the ledger, the lists, the inventory.
 
+use std::time::Duration;
+
 use palisade_ledger::{Change, Refusal, State};
 use time::OffsetDateTime;
 
-use super::{CaError, CaService};
+use super::{CaError, CaService, Others};
 use crate::author::AuthorError;
 use crate::ledger::AppendError;
 use crate::pki::Place;
 use crate::system;
+
+/// How often the issuer is asked until its lists are what the ledger says.
+const FETCHES: usize = 12;
+/// Between two of them.
+const FETCH_AGAIN: Duration = Duration::from_millis(250);
 
 impl CaService {
     /// Does what is due, and says what is wrong, under a name for each thing.
@@ -69,8 +76,7 @@ impl CaService {
         } else if pki.has_lists(state, now) {
             false
         } else if let Some(others) = self.inner.others.get() {
-            let pem = others.lists().await.map_err(CaError::Remote)?;
-            pki.take_lists(state, &pem)?
+            self.fetch_lists(others.as_ref()).await?
         } else {
             false
         };
@@ -78,6 +84,27 @@ impl CaService {
             doors.refresh();
         }
         Ok(())
+    }
+
+    /// Fetches the issuer's lists, again for a moment where it has not written yet what the ledger says.
+    async fn fetch_lists(&self, others: &dyn Others) -> Result<bool, CaError> {
+        let pki = &self.inner.pki;
+        let mut news = false;
+        for _ in 0..FETCHES {
+            let pem = others.lists().await.map_err(CaError::Remote)?;
+            let state = self.inner.ledger.now();
+            news |= pki.take_lists(&state, &pem)?;
+            if pki.has_lists(&state, system::now()) {
+                return Ok(news);
+            }
+            tokio::time::sleep(FETCH_AGAIN).await;
+        }
+        if news && let Some(doors) = self.inner.doors.get() {
+            doors.refresh();
+        }
+        Err(CaError::Remote(
+            "the issuer's revocation lists are not what the ledger says".to_owned(),
+        ))
     }
 
     /// Appends what `palisade ca rescue` left: the new CA, by the cluster key's signature.

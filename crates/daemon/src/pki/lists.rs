@@ -102,9 +102,17 @@ impl Pki {
         each && none_gone && self.layout.store_list().exists()
     }
 
-    /// Takes in the lists that an issuer sent, after a check. Says whether they were news.
+    /// Takes in the lists that an issuer sent, after a check: those of CAs that this node's ledger
+    /// (which may be behind or ahead of the issuer's) does not have are left out. Says whether they
+    /// were news.
     pub fn take_lists(&self, state: &State, pem: &[u8]) -> Result<bool, PkiError> {
-        let lists = check_lists(state, pem)?;
+        let mut lists = with_root(state, pem)?;
+        let root = lists.remove(0);
+        lists.retain(|list| is_by_a_ca(list, state));
+        if lists.is_empty() {
+            return Err(ListError::Signature.into());
+        }
+        lists.insert(0, root);
         let root = lists.first().ok_or(ListError::NoRoot)?;
         let text: String = lists.iter().map(|der| revocation_list_pem(der)).collect();
         let old = files::read_text(&self.layout.lists()).unwrap_or_default();
@@ -194,25 +202,29 @@ fn read(pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
 /// Reads lists (PEM) and checks that the cluster key signed the first, and an issuing CA of the
 /// ledger each other one.
 pub fn check_lists(state: &State, pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
+    let lists = with_root(state, pem)?;
+    if lists.iter().skip(1).all(|list| is_by_a_ca(list, state)) {
+        Ok(lists)
+    } else {
+        Err(ListError::Signature)
+    }
+}
+
+fn with_root(state: &State, pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
     let lists = read(pem)?;
-    let [root, rest @ ..] = lists.as_slice() else {
-        return Err(ListError::NoRoot);
-    };
-    if !is_signed(root, state.cluster_key().as_bytes(), &ED25519) {
-        return Err(ListError::NoRoot);
+    match lists.first() {
+        Some(root) if is_signed(root, state.cluster_key().as_bytes(), &ED25519) => Ok(lists),
+        Some(_) | None => Err(ListError::NoRoot),
     }
-    for list in rest {
-        let signed = state.issuing_cas().any(|ca| {
-            X509Certificate::from_der(ca).is_ok_and(|(_, ca)| {
-                let key = &ca.public_key().subject_public_key.data;
-                is_signed(list, key, &ECDSA_P256_SHA256_ASN1)
-            })
-        });
-        if !signed {
-            return Err(ListError::Signature);
-        }
-    }
-    Ok(lists)
+}
+
+fn is_by_a_ca(list: &[u8], state: &State) -> bool {
+    state.issuing_cas().any(|ca| {
+        X509Certificate::from_der(ca).is_ok_and(|(_, ca)| {
+            let key = &ca.public_key().subject_public_key.data;
+            is_signed(list, key, &ECDSA_P256_SHA256_ASN1)
+        })
+    })
 }
 
 fn is_signed(der: &[u8], key: &[u8], algorithm: &'static dyn VerificationAlgorithm) -> bool {
