@@ -819,6 +819,7 @@ fn hosts_have_one_form_and_a_bound() {
         "0.0.0.0",
         "::ffff:10.0.0.1",
         "b\u{e4}r.example.com",
+        "db_1.example.com",
         "evil\0.example.com",
     ] {
         let result = world.tries("root", set(vec![bad.to_owned()]));

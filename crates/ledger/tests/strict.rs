@@ -15,13 +15,14 @@ mod common;
 
 use common::{
     World, bytes_item, cluster_key, fold, genesis, genesis_entry, golden, golden_bytes, head, key,
-    payload_of, public, sealed, signer_of, uid, user, verifier,
+    node, node_id, payload_of, public, sealed, signer_of, token_id, uid, user, verifier,
 };
 use palisade_keys::{PublicKey, SecretKey};
 use palisade_ledger::Setting::{ServerCertificateDays, UserCertificateMinutes};
 use palisade_ledger::{
-    Author, Change, DecodeError, Millis, NewUser, ObjectName, Privileges, Refusal, State, UserName,
-    decode, limits, sign, split, verify, verify_genesis,
+    AlertTarget, Author, CertificateKind, Change, DecodeError, Hash, Issued, Millis, NewAlert,
+    NewNode, NewUser, ObjectName, Privileges, Proof, Refusal, State, StoreAddress, StoreConfig,
+    UserName, decode, limits, sign, split, verify, verify_genesis,
 };
 use proptest::prelude::*;
 
@@ -411,6 +412,168 @@ fn keys_and_kinds_are_those_of_the_format() {
     }
 }
 
+/// The same for the entries about nodes, joining, certificates and alerts.
+#[test]
+fn entries_about_nodes_have_one_form() {
+    let text = |text: &str| [&head(3, text.len() as u64), text.as_bytes()].concat();
+    let address = |name: &'static str, from: &str, to: &str| edited(name, &text(from), &text(to));
+    let (add, bare) = ("22-node_add", "23-node_add-bare");
+    let genuine = address(add, "10.0.0.1:7433", "10.0.0.1:7433");
+    assert_eq!(genuine, golden_bytes(add));
+    let wrong = [
+        // Addresses that are another's, nobody's, or the same in other words.
+        address(add, "10.0.0.1:7433", "10.0.0.1:07433"),
+        address(add, "10.0.0.1:7433", "10.0.0.1:65536"),
+        address(add, "10.0.0.1:7433", "10.0.0.1:0"),
+        address(add, "10.0.0.1:7433", "10.0.0.1"),
+        address(add, "10.0.0.1:7433", "10.0.00.1:7433"),
+        address(add, "10.0.0.1:7433", "0.0.0.0:7433"),
+        address(add, "10.0.0.1:7433", "Node.example.com:7433"),
+        address(add, "10.0.0.1:7433", " 10.0.0.1:7433"),
+        address(add, "10.0.0.1:7380", "[::]:7380"),
+        address(add, "10.0.0.1:7379", "10.0.0.1:"),
+        address(bare, "[2001:db8::2]:7433", "[2001:DB8::2]:7433"),
+        address(bare, "[2001:db8::2]:7433", "[2001:db8:0::2]:7433"),
+        address(bare, "[2001:db8::2]:7433", "2001:db8::2:7433"),
+        address(bare, "[2001:db8::2]:7433", "[::ffff:10.0.0.1]:7433"),
+        // Node 0; a map with a null, a key missing, one too many.
+        edited(bare, &[0xa5, 0x00, 0x02], &[0xa5, 0x00, 0x00]),
+        edited(
+            bare,
+            &[0x37, 0x34, 0x33, 0x33, 0x04, 0x80],
+            &[0x37, 0x34, 0x33, 0x33, 0x04, 0xf6],
+        ),
+        edited(bare, &[0xa5, 0x00, 0x02], &[0xa6, 0x00, 0x02]),
+        edited("26-node_approve", &[0x11, 0x81, 0x03], &[0x11, 0x81, 0x00]),
+        edited(
+            "26-node_approve",
+            &[0x11, 0x81, 0x03],
+            &[0x11, 0x82, 0x03, 0xf6],
+        ),
+        edited("26-node_approve", &[0x11, 0x81, 0x03], &[0x11, 0x80]),
+        // A store's two addresses are two.
+        edited(add, &[0x05, 0x82, 0x6d], &[0x05, 0x81, 0x6d]),
+        // A proof: unknown, of a short token, the secret's with a field, the token's without.
+        edited(
+            "25-node_join-token",
+            &[0x82, 0x00, 0x81, 0x48],
+            &[0x82, 0x02, 0x81, 0x48],
+        ),
+        edited(
+            "25-node_join-token",
+            &[0x82, 0x00, 0x81, 0x48],
+            &[0x82, 0x00, 0x81, 0x47],
+        ),
+        edited(
+            "28-node_join-secret",
+            &[0x82, 0x01, 0x80, 0x58],
+            &[0x82, 0x01, 0x81, 0x00, 0x58],
+        ),
+        edited(
+            "28-node_join-secret",
+            &[0x82, 0x01, 0x80, 0x58],
+            &[0x82, 0x00, 0x80, 0x58],
+        ),
+        // A secret that is none, said in two more ways.
+        edited("34-secret_set-none", &[0x17, 0x80], &[0x17, 0x81, 0xf6]),
+        edited("34-secret_set-none", &[0x17, 0x80], &[0x17, 0x81, 0x40]),
+        // A node_set that ends with null.
+        edited(
+            "31-node_set-hosts",
+            &[0x83, 0x04, 0xf6, 0x80],
+            &[0x84, 0x04, 0xf6, 0x80, 0xf6],
+        ),
+        // Stores: unknown, with a field, without.
+        edited(
+            "35-store_set-managed",
+            &[0x81, 0x82, 0x01, 0x80],
+            &[0x81, 0x82, 0x03, 0x80],
+        ),
+        edited(
+            "35-store_set-managed",
+            &[0x81, 0x82, 0x01, 0x80],
+            &[0x81, 0x82, 0x02, 0x80],
+        ),
+        edited(
+            "35-store_set-managed",
+            &[0x81, 0x82, 0x01, 0x80],
+            &[0x81, 0x82, 0x01, 0x81, 0x80],
+        ),
+        edited(
+            "35-store_set-managed",
+            &[0x81, 0x82, 0x01, 0x80],
+            &[0x81, 0x01],
+        ),
+        // A kind of certificate that does not exist, or in the form of other enumerations.
+        edited(
+            "41-certificate_issued-ca",
+            &[0x02, 0x05, 0x04],
+            &[0x02, 0x06, 0x04],
+        ),
+        edited(
+            "41-certificate_issued-ca",
+            &[0x02, 0x05, 0x04],
+            &[0x02, 0x82, 0x05, 0x80, 0x04],
+        ),
+        edited(
+            "41-certificate_issued-ca",
+            &[0x02, 0x05, 0x04],
+            &[0x02, 0x05, 0x03, 0xf6, 0x04],
+        ),
+        // What is sealed: for node 0, out of order, twice for one, as a text.
+        edited(
+            "44-alert_add-open",
+            &[0x02, 0xa0],
+            &[0x02, 0xa1, 0x00, 0x41, 0x01],
+        ),
+        edited(
+            "44-alert_add-open",
+            &[0x02, 0xa0],
+            &[0x02, 0xa2, 0x02, 0x41, 0x01, 0x01, 0x41, 0x01],
+        ),
+        edited(
+            "44-alert_add-open",
+            &[0x02, 0xa0],
+            &[0x02, 0xa2, 0x01, 0x41, 0x01, 0x01, 0x41, 0x01],
+        ),
+        edited(
+            "44-alert_add-open",
+            &[0x02, 0xa0],
+            &[0x02, 0xa1, 0x01, 0x61, 0x41],
+        ),
+        edited("44-alert_add-open", &[0x02, 0xa0], &[0x02, 0xbf, 0xff]),
+        edited("44-alert_add-open", &[0x02, 0xa0], &[0x02, 0x80]),
+    ];
+    for (index, other) in wrong.iter().enumerate() {
+        let result = decode(other);
+        assert!(result.is_err(), "case {index} is read as {result:?}");
+    }
+    // Keys of small order and second forms of keys.
+    let signing = public("node 2");
+    let mut second = *node(2).seal.first_chunk::<32>().unwrap();
+    second[31] |= 0x80;
+    let mut above = [0xff; 32];
+    above[31] = 0x7f;
+    for (name, from, to) in [
+        (bare, *signing.as_bytes(), [0; 32]),
+        (bare, *signing.as_bytes(), [0xff; 32]),
+        (bare, node(2).seal, [0; 32]),
+        (bare, node(2).seal, second),
+        (bare, node(2).seal, above),
+        ("24-token_create", *public("token").as_bytes(), [0; 32]),
+        ("27-secret_set", *public("secret").as_bytes(), [0; 32]),
+        (
+            "29-node_rotate",
+            *public("node 4 again").as_bytes(),
+            [0; 32],
+        ),
+        ("29-node_rotate", [0x33; 32], [0; 32]),
+    ] {
+        let other = edited(name, &bytes_item(&from), &bytes_item(&to));
+        assert!(decode(&other).is_err(), "{name}: {to:x?}");
+    }
+}
+
 #[test]
 fn a_name_and_a_key_are_checked_on_the_way_in() {
     for bad in [
@@ -760,6 +923,106 @@ fn any_change() -> impl Strategy<Value = Change> {
             }
         }),
         ".{0,40}".prop_map(|text| Change::HbaSet { text }),
+        any_node_change(),
+    ]
+}
+
+fn any_node_change() -> impl Strategy<Value = Change> {
+    let id = || prop_oneof![1_u32..30, Just(u32::MAX)].prop_map(node_id);
+    let bytes = |most| proptest::collection::vec(any::<u8>(), 0..most);
+    let host = || "[a-z][a-z0-9]{0,9}(\\.[a-z]{1,5}){0,2}";
+    let address = || {
+        let ip = any::<std::net::SocketAddr>().prop_map(|address| address.to_string());
+        let name = (host(), 1..=u16::MAX).prop_map(|(host, port)| format!("{host}:{port}"));
+        prop_oneof![ip, name].prop_filter_map("an address", |text| text.parse().ok())
+    };
+    let store = (address(), address()).prop_map(|(peer, client)| StoreAddress { peer, client });
+    let hosts = || proptest::collection::vec(host(), 0..3);
+    let new = (
+        id(),
+        address(),
+        hosts(),
+        proptest::option::of(store.clone()),
+    )
+        .prop_map(|(id, address, hosts, store)| NewNode {
+            id,
+            address,
+            hosts,
+            store,
+            ..node(7)
+        });
+    let proof = prop_oneof![
+        Just(Proof::Secret),
+        "[a-z]{1,5}".prop_map(|name| Proof::Token(token_id(&name))),
+    ];
+    let sealed = proptest::collection::btree_map(id(), bytes(50), 0..4);
+    let target = prop_oneof![
+        ".{0,40}".prop_map(|url| AlertTarget::Webhook { url }),
+        (address(), ".{0,9}", hosts(), proptest::option::of(".{0,9}")).prop_map(
+            |(server, from, to, user)| AlertTarget::Smtp {
+                server,
+                from,
+                to,
+                user
+            }
+        ),
+    ];
+    let kind = proptest::sample::select(vec![
+        CertificateKind::Server,
+        CertificateKind::User,
+        CertificateKind::IssuingCa,
+    ]);
+    let optional = (
+        proptest::option::of(id()),
+        proptest::option::of((1..=u32::MAX).prop_map(uid)),
+    );
+    let signature = any::<[[u8; 32]; 2]>().prop_map(|halves| {
+        let mut whole = [0; 64];
+        whole[..32].copy_from_slice(&halves[0]);
+        whole[32..].copy_from_slice(&halves[1]);
+        whole
+    });
+    prop_oneof![
+        (new, proof, signature).prop_map(|(node, proof, signature)| Change::NodeJoin {
+            node,
+            proof,
+            signature
+        }),
+        (
+            id(),
+            proptest::option::of(address()),
+            proptest::option::of(hosts()),
+            proptest::option::of(store)
+        )
+            .prop_map(|(id, address, hosts, store)| Change::NodeSet {
+                id,
+                address,
+                hosts,
+                store
+            }),
+        hosts().prop_map(|urls| Change::StoreSet {
+            store: StoreConfig::Endpoints(urls)
+        }),
+        (bytes(25), ".{0,20}", kind, optional, any::<u64>()).prop_map(
+            |(serial, subject, kind, (holder, by), until)| Change::CertificateIssued {
+                certificate: Issued {
+                    serial,
+                    subject,
+                    kind,
+                    holder,
+                    issuer: Hash::ZERO,
+                    until: Millis(until),
+                    by,
+                }
+            }
+        ),
+        (".{0,20}", target, sealed).prop_map(|(name, target, sealed)| Change::AlertAdd {
+            alert: NewAlert {
+                name,
+                target,
+                sealed
+            }
+        }),
     ]
 }
 

@@ -326,7 +326,7 @@ def host_of(value):
     except ValueError:
         need(1 <= len(text.encode()) <= 253, "a host's length")
         labels = text.split(".")
-        need(all(re.fullmatch("[a-z0-9_-]{1,63}", label) for label in labels), "not a host")
+        need(all(re.fullmatch("[a-z0-9-]{1,63}", label) for label in labels), "not a host")
         need(not any(label[0] == "-" or label[-1] == "-" for label in labels), "not a host")
         need(not re.fullmatch("[0-9]+", labels[-1]), "not a host")
         return text
