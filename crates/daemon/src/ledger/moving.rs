@@ -89,6 +89,12 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// Makes a store that is new hold what this node holds, before it is attached: that it was empty is
+    /// no news then.
+    pub async fn seed(&self, target: &EtcdStore) -> Result<(), MoveError> {
+        push(&self.store, self.now().head(), target).await
+    }
+
     /// Whether `target` answers and lacks little: then an entry that is signed anew, because others
     /// came first, is not held up by a comparison of everything. Attaching compares it anyway.
     async fn is_nearly_at(&self, target: &EtcdStore) -> Result<bool, MoveError> {

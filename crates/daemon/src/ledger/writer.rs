@@ -224,6 +224,8 @@ impl Writer {
             StoreConfig::Endpoints(_) => StoreKind::Endpoints,
         };
         let status = match &self.attached {
+            // The configuration names an etcd, and the ledger none.
+            Some(attached) if kind == StoreKind::Embedded => attached.status(StoreKind::Endpoints),
             Some(attached) => attached.status(kind),
             None => StoreStatus {
                 kind,
