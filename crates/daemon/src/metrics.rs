@@ -88,6 +88,16 @@ pub fn text(figures: &[Figure]) -> String {
             .first()
             .map_or("", |figure| figure.help.trim_end_matches('.'));
         match kind {
+            Kind::Gauge if figures.iter().all(|figure| figure.labels.is_empty()) => {
+                let gauge = Gauge::<f64, AtomicU64>::default();
+                gauge.set(figures.iter().map(|figure| figure.value).sum());
+                registry.register(name, help, gauge);
+            }
+            Kind::Counter if figures.iter().all(|figure| figure.labels.is_empty()) => {
+                let counter = Counter::<f64, AtomicU64>::default();
+                counter.inc_by(figures.iter().map(|figure| figure.value.max(0.0)).sum());
+                registry.register(name, help, counter);
+            }
             Kind::Gauge => {
                 let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
                 for figure in figures {

@@ -161,7 +161,15 @@ impl Teller {
 
     fn note(&mut self, alarm: &Alarm) {
         let key = about(alarm);
-        if self.told.insert(key.clone(), alarm.clone()).is_none() {
+        let mut alarm = alarm.clone();
+        // The end of what another node saw begin later: who hears of the beginning afterwards must not
+        // take it for a new one.
+        if let Some(known) = self.told.get(&key)
+            && alarm.over
+        {
+            alarm.since = alarm.since.max(known.since);
+        }
+        if self.told.insert(key.clone(), alarm).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > MAX_TOLD
