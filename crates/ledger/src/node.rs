@@ -138,6 +138,15 @@ impl Node {
     pub fn serves_as(&self, host: &str) -> bool {
         self.address.host() == host || self.hosts.iter().any(|own| own == host)
     }
+
+    /// Whether a certificate of the node's may say `host`: what it serves as, and where its etcd
+    /// listens.
+    #[must_use]
+    pub fn is_called(&self, host: &str) -> bool {
+        let store = self.store.iter();
+        let mut listens = store.flat_map(|store| [&store.peer, &store.client]);
+        self.serves_as(host) || listens.any(|address| address.host() == host)
+    }
 }
 
 /// Where the cluster keeps its ledger.

@@ -76,6 +76,9 @@ pub(crate) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
             if state.issuing_cas().any(|der| der == certificate) {
                 return Err(Refusal::Nothing("this CA is there already"));
             }
+            if state.was_ca_removed(&Hash::of(certificate)) {
+                return Err(Refusal::CaRemoved);
+            }
             let count = state.issuing_cas().len() + 1;
             bound("the list of issuing CAs", count, limits::MAX_ISSUING_CAS)
         }

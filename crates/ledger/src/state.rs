@@ -91,6 +91,8 @@ pub struct State {
     pub(crate) server_certificate_days: u16,
     pub(crate) user_certificate_minutes: u16,
     pub(crate) issuing_cas: Vec<Arc<[u8]>>,
+    /// The issuing CAs that there were: none comes back.
+    pub(crate) removed_cas: Map<Hash, ()>,
     pub(crate) fleet: Fleet,
 }
 
@@ -114,6 +116,7 @@ impl State {
             server_certificate_days: 90,
             user_certificate_minutes: 480,
             issuing_cas: Vec::new(),
+            removed_cas: Map::default(),
             fleet: Fleet::default(),
         }
     }
@@ -240,6 +243,13 @@ impl State {
         self.issuing_cas.iter().map(AsRef::as_ref)
     }
 
+    /// Whether the issuing CA whose certificate has this SHA-256 was removed. It never comes back: its
+    /// key may be a thief's.
+    #[must_use]
+    pub fn was_ca_removed(&self, certificate: &Hash) -> bool {
+        self.removed_cas.contains_key(certificate)
+    }
+
     /// Whether a user of this id was removed. The id is never given again.
     #[must_use]
     pub fn was_removed(&self, uid: Uid) -> bool {
@@ -327,6 +337,7 @@ impl State {
             }
             Change::IssuingCaRemove { certificate } => {
                 self.issuing_cas.retain(|der| Hash::of(der) != *certificate);
+                self.removed_cas.insert(*certificate, ());
             }
             Change::CertificateRevoke { serial, reason } => {
                 self.fleet.revoke(serial, time, reason.clone());

@@ -47,19 +47,24 @@ impl Verified {
         self.entry.time.0 > now.0.saturating_add(limits::MAX_AHEAD_MILLIS)
     }
 
-    /// Whether it joins a node by a token of `state` (the one that it was verified against) that is
-    /// expired by the clock that says `now`. The joining node itself wrote the entry's time: a store
-    /// that takes in a new entry refuses it then; one that reads an old entry back does not ask.
-    #[must_use]
-    pub fn is_late_at(&self, state: &State, now: Millis) -> bool {
+    /// Refuses it if it joins a node by a token of `state` (the one that it was verified against) that
+    /// is expired by the clock that says `now`. The joining node itself wrote the entry's time: a store
+    /// that takes in a new entry asks this; one that reads an old entry back does not.
+    pub fn check_clock(&self, state: &State, now: Millis) -> Result<(), Refusal> {
         let Change::NodeJoin {
             proof: Proof::Token(id),
             ..
         } = &self.entry.change
         else {
-            return false;
+            return Ok(());
         };
-        state.token(*id).is_some_and(|token| token.expires < now)
+        match state.token(*id) {
+            Some(token) if token.expires < now => Err(Refusal::TokenExpired {
+                token: *id,
+                expires: token.expires,
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The head of the chain that ends with this entry.
@@ -268,6 +273,9 @@ pub enum Refusal {
     /// The new key's owner did not agree.
     #[error("the new key did not sign its own introduction")]
     NewKeySignature,
+    /// What was removed may be in a thief's hands.
+    #[error("this CA was removed, and never comes back; make a new one")]
+    CaRemoved,
     /// The serial number was given before.
     #[error("a certificate with this serial number was issued or revoked already")]
     SerialTaken,

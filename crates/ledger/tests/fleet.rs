@@ -162,6 +162,30 @@ fn a_new_ca_signs_nothing_until_it_is_activated() {
     assert_eq!(World::new().state.active_ca(), None);
 }
 
+/// A CA is removed when its key may be in a thief's hands: who has `system` does not bring it back.
+#[test]
+fn a_removed_ca_never_comes_back() {
+    let mut world = World::with_nodes();
+    let (first, second) = (vec![0x30, 0x00], vec![0x30, 0x01, 0x00]);
+    let add = |certificate: &[u8]| Change::IssuingCaAdd {
+        certificate: certificate.to_vec(),
+    };
+    world.does("root", add(&second));
+    world.does(
+        "root",
+        Change::IssuingCaRemove {
+            certificate: Hash::of(&first),
+        },
+    );
+    assert!(world.state.was_ca_removed(&Hash::of(&first)));
+    assert!(!world.state.was_ca_removed(&Hash::of(&second)));
+    let again = world.tries("root", add(&first)).unwrap_err();
+    assert_eq!(again, Refusal::CaRemoved);
+    let again = world.attempt(Author::Cluster, &cluster_key(), add(&first));
+    assert_eq!(again.unwrap_err(), Refusal::CaRemoved);
+    assert_eq!(world.state.active_ca(), Some(&second[..]));
+}
+
 // --- The store ---
 
 #[test]

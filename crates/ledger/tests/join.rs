@@ -164,11 +164,13 @@ fn an_expired_claim_is_refused() {
     let last = world.state.time();
     assert!(matches!(at(Millis(last.0 - 1)), Err(Refusal::Time { .. })));
     let backdated = at(last).unwrap();
-    assert!(!backdated.is_late_at(&world.state, EXPIRES));
-    assert!(backdated.is_late_at(&world.state, Millis(EXPIRES.0 + 1)));
+    assert_eq!(backdated.check_clock(&world.state, EXPIRES), Ok(()));
+    let late = backdated.check_clock(&world.state, Millis(EXPIRES.0 + 1));
+    assert!(matches!(late, Err(Refusal::TokenExpired { .. })));
     // Nobody else is late.
     let other = world.tries("root", Change::SecretSet { key: None });
-    assert!(!other.unwrap().is_late_at(&world.state, Millis(u64::MAX)));
+    let other = other.unwrap();
+    assert_eq!(other.check_clock(&world.state, Millis(u64::MAX)), Ok(()));
 }
 
 #[test]
@@ -756,13 +758,34 @@ fn a_joiner_can_not_take_another_nodes_name_or_address() {
         // An operator knows what he does.
         assert!(world.tries("root", Change::NodeAdd { node: claim }).is_ok());
     }
-    // Nodes on one machine share its names for itself; a removed node's names are free.
+    // Nor the name under which another's etcd listens: its certificates say that one, too.
     let mut world = world;
+    world.force(Change::NodeSet {
+        id: node_id(1),
+        address: None,
+        hosts: None,
+        store: Some(store_address("etcd1.example.com")),
+    });
+    for claim in [
+        hosts("etcd1.example.com"),
+        NewNode {
+            address: address("etcd1.example.com:7433"),
+            ..node(5)
+        },
+        NewNode {
+            store: Some(store_address("etcd1.example.com")),
+            ..node(5)
+        },
+    ] {
+        let refusal = joins(&world, join(claim, "open")).unwrap_err();
+        assert!(matches!(refusal, Refusal::HostTaken { .. }), "{refusal}");
+    }
+    // Nodes on one machine share its names for itself; a removed node's names are free.
     world.force(Change::NodeSet {
         id: node_id(1),
         address: Some(address("127.0.0.1:7433")),
         hosts: Some(vec!["localhost".to_owned(), "::1".to_owned()]),
-        store: None,
+        store: Some(store_address("127.0.0.1")),
     });
     let near = NewNode {
         address: address("127.0.0.1:7434"),

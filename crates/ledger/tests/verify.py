@@ -511,6 +511,10 @@ def names_of(node):
     return [node["address"][0], *node["hosts"]]
 
 
+def all_names_of(node):
+    return names_of(node) + [host for host, _ in node["store"] or ()]
+
+
 def hosts(texts):
     need(len(texts) <= 16 and len(set(texts)) == len(texts), "the list of hosts")
     for text in texts:
@@ -603,7 +607,7 @@ class State:
         need(1 <= len(plain(database).encode()) <= 63, "the database's name")
         self.key, self.seq, self.hash, self.time = key, 0, digest, entry.time
         self.users, self.gone, self.imported = {}, set(), {}
-        self.acls, self.cas, self.revoked = {}, [], set()
+        self.acls, self.cas, self.removed_cas, self.revoked = {}, [], set(), set()
         self.nodes, self.last_node, self.tokens, self.secret = {}, 0, {}, None
         self.issued, self.alerts, self.active = {}, {}, None
 
@@ -707,8 +711,8 @@ class State:
             message = write(["palisade join v1", self.key, node["bytes"]])
             need(signature_holds(key, message, signature), "the proof")
             self.new_node(node)
-            for host in names_of(node) + [host for host, _ in node["store"] or ()]:
-                taken = any(host in names_of(other) for other in self.nodes.values())
+            for host in all_names_of(node):
+                taken = any(host in all_names_of(other) for other in self.nodes.values())
                 need(is_loopback(host) or not taken, "another node's name")
         elif number in (17, 18, 19, 20):
             need(fields[0] in self.nodes, "no such node")
@@ -871,6 +875,7 @@ class State:
         elif number == 11:
             need(1 <= len(fields[0]) <= 8192, "a certificate's size")
             need(fields[0] not in self.cas and len(self.cas) < 16, "the list of CAs")
+            need(sha256(fields[0]) not in self.removed_cas, "a CA that was removed")
         elif number == 12:
             need(fields[0] in map(sha256, self.cas), "no such CA")
         elif number == 13:
@@ -906,6 +911,7 @@ class State:
             self.cas.append(fields[0])
         elif number == 12:
             self.cas = [ca for ca in self.cas if sha256(ca) != fields[0]]
+            self.removed_cas.add(fields[0])
         elif number == 13:
             self.revoked.add(fields[0])
         elif number == 14:

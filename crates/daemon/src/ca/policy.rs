@@ -200,8 +200,9 @@ fn names_in_ledger(node: &Node) -> Vec<String> {
 /// one machine share its names: their addresses are loopback ones.)
 fn claimed_twice(state: &State, node: &Node, names: &[String]) -> Option<(String, NodeId)> {
     let is_here = |node: &Node| is_loopback(&plain(node.address.host()));
+    // Who waits for approval has no certificates: it can't keep a member from its own by a claim.
     state
-        .nodes()
+        .members()
         .filter(|other| other.id != node.id && !(is_here(other) && is_here(node)))
         .find_map(|other| {
             let theirs = names_in_ledger(other);

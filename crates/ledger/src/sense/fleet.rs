@@ -188,7 +188,7 @@ fn join(
             .map(NodeAddress::host),
     );
     for host in named.filter(|host| !address::is_loopback(host)) {
-        if let Some(other) = state.nodes().find(|other| other.serves_as(host)) {
+        if let Some(other) = state.nodes().find(|other| other.is_called(host)) {
             return Err(Refusal::HostTaken {
                 host: host.to_owned(),
                 node: other.id,
