@@ -19,7 +19,8 @@ use palisade_daemon::store::{Store, StoreError};
 use palisade_daemon::user_list::UserList;
 use palisade_keys::{SecretKey, Zeroizing};
 use palisade_ledger::{
-    Author, Change, Continuity, Entry, Head, Millis, NewUser, Privileges, Uid, UserName, sign,
+    Author, Change, Continuity, Entry, Head, Millis, NewNode, NewToken, NewUser, NodeId,
+    Privileges, Proof, Refusal, TokenId, Uid, UserName, join_message, sign,
 };
 
 fn cluster() -> ClusterAuthor {
@@ -116,6 +117,59 @@ async fn refused_entries_leave_no_trace() {
     ));
     assert_eq!(ledger.now(), before);
     assert_eq!(ledger.entries(0, 10).unwrap().len(), 1);
+}
+
+/// The joiner writes the time of its entry: a token is expired by the clock of the node that takes it.
+#[tokio::test]
+async fn an_expired_token_joins_nobody_by_a_time_in_the_past() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let token = SecretKey::from_seed(Zeroizing::new([3; 32])).unwrap();
+    let joiner = SecretKey::from_seed(Zeroizing::new([4; 32])).unwrap();
+    let now = ledger.now().time().0;
+    let (past, expires) = (Millis(now - 7_200_000), Millis(now - 3_600_000));
+    let next = |author, change| {
+        let head = ledger.now().head();
+        Entry {
+            seq: head.seq + 1,
+            prev: head.hash,
+            time: past,
+            author,
+            change,
+        }
+    };
+    let id = TokenId([5; 8]);
+    let create = Change::TokenCreate {
+        token: NewToken {
+            id,
+            key: token.public(),
+            expires,
+            approval: false,
+            note: String::new(),
+        },
+    };
+    let create = sign(&next(Author::Cluster, create), cluster().key()).unwrap();
+    ledger.append(create).await.unwrap();
+    let node = NewNode {
+        id: NodeId::FIRST,
+        key: joiner.public(),
+        seal: [9; 32],
+        address: "node1.example.com:7433".parse().unwrap(),
+        hosts: Vec::new(),
+        store: None,
+    };
+    let message = join_message(&cluster().key().public(), &node);
+    let join = Change::NodeJoin {
+        node,
+        proof: Proof::Token(id),
+        signature: *token.sign(&message).as_bytes(),
+    };
+    let join = sign(&next(Author::Node(NodeId::FIRST), join), &joiner).unwrap();
+    assert!(matches!(
+        ledger.append(join).await,
+        Err(AppendError::Refused(Refusal::TokenExpired { .. }))
+    ));
+    assert_eq!(ledger.now().nodes().len(), 0);
 }
 
 #[tokio::test]

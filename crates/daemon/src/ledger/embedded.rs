@@ -98,6 +98,7 @@ fn admit(state: &mut State, bytes: &[u8], now: Millis) -> Result<Verified, Appen
         let time = verified.entry().time;
         return Err(AppendError::Ahead { time, now });
     }
+    verified.check_clock(state, now)?;
     state
         .apply(&verified)
         .map_err(|stale| AppendError::Store(stale.to_string()))?;
