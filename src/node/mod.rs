@@ -36,12 +36,15 @@ use palisade_daemon::ledger::Ledger;
 use palisade_ledger::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use error::NodeError;
 pub(crate) use log::{start as start_log, start_quiet as start_quiet_log};
 pub(crate) use ports::Ports;
 pub(crate) use start::start;
+
+/// For this node's etcd to hand its office over and to end.
+const ETCD_STOPS_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a node is told.
 pub(crate) struct Options {
@@ -73,6 +76,8 @@ pub(crate) type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 /// A node that serves.
 pub(crate) struct Running {
     tasks: JoinSet<()>,
+    /// The keeper of the store, which stops this node's etcd.
+    keeper: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     stopped: mpsc::Receiver<()>,
     socket: std::path::PathBuf,
@@ -133,6 +138,9 @@ impl Running {
         self.stop.send_replace(true);
         // The reconciler stops PostgreSQL last, and says when it has.
         self.stopped.recv().await;
+        if let Some(keeper) = self.keeper.take() {
+            drop(tokio::time::timeout(ETCD_STOPS_WITHIN, keeper).await);
+        }
         self.tasks.shutdown().await;
         drop(std::fs::remove_file(&self.socket));
         Ok(())

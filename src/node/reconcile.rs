@@ -30,8 +30,13 @@ pub(super) struct Reconciler {
 }
 
 /// Runs until the node stops, then stops PostgreSQL.
-pub(super) async fn run(mut task: Reconciler, stopping: impl Future<Output = ()>) {
+pub(super) async fn run(
+    mut task: Reconciler,
+    stopping: impl Future<Output = ()>,
+    removed: impl Future<Output = ()>,
+) {
     let mut stopping = std::pin::pin!(stopping);
+    let mut removed = std::pin::pin!(removed);
     let mut drift = tokio::time::interval(DRIFT_EVERY);
     drift.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let changed = task.agent.changed();
@@ -39,6 +44,13 @@ pub(super) async fn run(mut task: Reconciler, stopping: impl Future<Output = ()>
         tokio::select! {
             biased;
             () = &mut stopping => break,
+            // Nobody is let in past the gateway either. PostgreSQL's data stays.
+            () = &mut removed => {
+                task.stop_postgres().await;
+                stopping.await;
+                task.stopped.send(()).await.ok();
+                return;
+            }
             Some(permitted) = task.permitted.recv() => task.command(permitted).await,
             Ok(()) = task.state.changed() => task.apply().await,
             () = changed.notified() => task.check().await,
@@ -46,9 +58,7 @@ pub(super) async fn run(mut task: Reconciler, stopping: impl Future<Output = ()>
             _ = drift.tick() => task.check().await,
         }
     }
-    if let Err(error) = task.agent.stop().await {
-        tracing::error!(%error, "PostgreSQL could not be stopped");
-    }
+    task.stop_postgres().await;
     task.stopped.send(()).await.ok();
 }
 
@@ -102,6 +112,12 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    async fn stop_postgres(&mut self) {
+        if let Err(error) = self.agent.stop().await {
+            tracing::error!(%error, "PostgreSQL could not be stopped");
+        }
     }
 
     /// Has PostgreSQL take up its certificate files.

@@ -22,7 +22,7 @@ use palisade_daemon::user_list::UserList;
 use palisade_gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::alerts::Alerts;
 use super::begin::{self, Begun};
@@ -117,6 +117,7 @@ struct Half {
     tasks: JoinSet<()>,
     board: Board,
     shown: Arc<doors::Shown>,
+    keeper: Option<JoinHandle<()>>,
     socket: std::path::PathBuf,
     applied: watch::Sender<u64>,
     /// Becomes true when the node was removed.
@@ -198,13 +199,8 @@ impl Node {
         )?;
         let shown = Arc::new(shown);
         ca.set_doors(shown.clone());
-        let control = Control::new(
-            self.ledger.clone(),
-            Allowed {
-                stop: self.config.security.enable_stop,
-                purge_all: self.config.security.enable_purge_all,
-            },
-            board.reader(),
+        let control = self.control(
+            &board,
             Wires {
                 commands,
                 applied: follow_applied,
@@ -213,6 +209,7 @@ impl Node {
             },
         );
         let mut prepare = None;
+        let mut keeper_task = None;
         let mut out = None;
         if let Some(member) = &self.member {
             board.set_member(member, &ca);
@@ -231,7 +228,7 @@ impl Node {
             );
             let configured = (&self.config, &self.layout);
             let (keeper, to_keeper) = Keeper::new(member, &self.ledger, &board, configured, &ca);
-            tasks.spawn(keeper.run(until(stopping.clone())));
+            keeper_task = Some(tokio::spawn(keeper.run(until(stopping.clone()))));
             member.spawn(&mut tasks);
             prepare = Some(to_keeper);
             out = Some(removed);
@@ -274,6 +271,7 @@ impl Node {
             tasks,
             board,
             shown,
+            keeper: keeper_task,
             socket,
             applied,
             out,
@@ -285,6 +283,14 @@ impl Node {
             stopping,
         };
         Ok((half, wires))
+    }
+
+    fn control(&self, board: &Board, wires: Wires) -> Control {
+        let allowed = Allowed {
+            stop: self.config.security.enable_stop,
+            purge_all: self.config.security.enable_purge_all,
+        };
+        Control::new(self.ledger.clone(), allowed, board.reader(), wires)
     }
 
     fn open_api(
@@ -355,10 +361,12 @@ impl Node {
             stopped,
             board: half.board,
         };
+        let removed = removed(half.out);
         half.tasks
-            .spawn(reconcile::run(reconciler, until(wires.stopping)));
+            .spawn(reconcile::run(reconciler, until(wires.stopping), removed));
         Ok(Running {
             tasks: half.tasks,
+            keeper: half.keeper,
             stop: wires.stop,
             stopped: has_stopped,
             socket: half.socket,
@@ -367,6 +375,14 @@ impl Node {
             directory: self.layout.root().to_owned(),
             node: self.member.as_ref().map(Member::id),
         })
+    }
+}
+
+/// Until the node is removed from its cluster; for ever, where it can't be.
+async fn removed(out: Option<watch::Receiver<bool>>) {
+    match out {
+        Some(out) => until(out).await,
+        None => std::future::pending().await,
     }
 }
 
