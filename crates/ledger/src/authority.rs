@@ -26,7 +26,8 @@ use crate::name::Uid;
 use crate::node::{Node, NodeId, StoreAddress};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
-use crate::state::{State, User};
+use crate::state::State;
+use crate::user::User;
 use crate::verify::Refusal;
 
 /// What a change needs its author to be.

@@ -5,7 +5,8 @@ use palisade_hba::{Method, Rule};
 
 use crate::change::Change;
 use crate::name::Uid;
-use crate::state::{State, User};
+use crate::state::State;
+use crate::user::User;
 
 /// What a change would have left the cluster without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

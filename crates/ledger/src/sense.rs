@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::entry::Head;
-    use crate::state::User;
+    use crate::user::User;
 
     /// A million entries would take a minute to sign: the users are put in by hand.
     #[test]

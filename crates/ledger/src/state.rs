@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use palisade_hba::Rules;
-use palisade_keys::{PublicKey, ScramVerifier};
-use serde::Serialize;
+use palisade_keys::PublicKey;
 
 use crate::change::{Change, ImportedUser, Setting};
 use crate::entry::{Hash, Head, Millis};
@@ -13,7 +12,7 @@ use crate::map::Map;
 use crate::name::{Uid, UserName};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
-use crate::show;
+use crate::user::User;
 use crate::verify::Verified;
 
 /// A verified entry was offered to a state that is not the one it was verified against.
@@ -24,48 +23,6 @@ pub struct Stale {
     pub entry: u64,
     /// Sequence number of the state's last entry.
     pub head: u64,
-}
-
-/// A user as the ledger has it now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct User {
-    /// The id.
-    pub uid: Uid,
-    /// The name, also of the PostgreSQL role.
-    pub name: UserName,
-    /// Not allowed to log in.
-    pub disabled: bool,
-    /// Has every privilege on every object.
-    pub superuser: bool,
-    /// What holds where no ACL names the user.
-    pub default_privileges: Privileges,
-    /// The key that logs in and signs for the user.
-    #[serde(serialize_with = "show::show_key")]
-    pub public_key: Option<PublicKey>,
-    /// What checks the user's password.
-    #[serde(serialize_with = "show::hide_verifier")]
-    pub password: Option<ScramVerifier>,
-    /// Sequence number of the last entry that changed the user or an ACL of his. A session or a
-    /// prepared connection that was opened under another number is out of date.
-    pub changed: u64,
-}
-
-impl User {
-    /// Whether the user may log in at all.
-    #[must_use]
-    pub fn may_log_in(&self) -> bool {
-        !self.disabled && (self.superuser || !self.default_privileges.contains(Privileges::DENIED))
-    }
-
-    /// The default privileges that are in force: all for a superuser, none for who is shut out.
-    #[must_use]
-    pub fn privileges(&self) -> Privileges {
-        match (self.may_log_in(), self.superuser) {
-            (false, _) => Privileges::NONE,
-            (true, true) => Privileges::ALL,
-            (true, false) => self.default_privileges,
-        }
-    }
 }
 
 /// The users' access control lists: for each object, who may do what in place of the defaults.
@@ -410,7 +367,7 @@ impl State {
         let before = self.imported.insert(read.uid, Arc::new(read.clone()));
         if self.users.contains_key(&read.uid) {
             let before = before.as_deref();
-            self.update(read.uid, seq, |user| take_over(user, before, read));
+            self.update(read.uid, seq, |user| user.take_over(before, read));
             return;
         }
         self.put(User {
@@ -457,22 +414,6 @@ impl State {
                 self.acls.remove(object);
             }
         }
-    }
-}
-
-/// Writes the fields of `read` that `before` did not have, all if there is none, into `user`.
-fn take_over(user: &mut User, before: Option<&ImportedUser>, read: &ImportedUser) {
-    if before.map(|b| b.disabled) != Some(read.disabled) {
-        user.disabled = read.disabled;
-    }
-    if before.map(|b| b.superuser) != Some(read.superuser) {
-        user.superuser = read.superuser;
-    }
-    if before.map(|b| b.default_privileges) != Some(read.default_privileges) {
-        user.default_privileges = read.default_privileges;
-    }
-    if before.map(|b| b.public_key) != Some(read.public_key) {
-        user.public_key = Some(read.public_key);
     }
 }
 
