@@ -13,6 +13,8 @@ mod store_support;
 use std::time::Duration;
 
 use palisade_daemon::ledger::LedgerEvent;
+use palisade_keys::{SecretKey, Zeroizing};
+use palisade_ledger::{Change, NewNode, NodeId};
 use palisade_testkit::etcd::Etcd;
 use store_support::{LONG, Node, cluster, entry, is_no_quorum, nodes, one_chain, setting, store};
 
@@ -118,6 +120,38 @@ async fn a_compacted_history_is_listed_again() {
     node.append(22).await;
     nodes.push(node);
     one_chain(&nodes, &witness).await;
+}
+
+/// A node of several that starts while its etcd is down: it must not append to its own copy alone, even
+/// when only its configuration, and not the ledger, says that the ledger is shared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_ledger_is_not_appended_to_alone_after_a_restart() {
+    let etcd = Etcd::builder().tls().start().unwrap();
+    let mut nodes = nodes(&etcd, 1).await;
+    for number in 1..=2_u8 {
+        let change = Change::NodeAdd {
+            node: NewNode {
+                id: NodeId::new(u32::from(number)).unwrap(),
+                key: SecretKey::from_seed(Zeroizing::new([number + 10; 32]))
+                    .unwrap()
+                    .public(),
+                seal: [number; 32],
+                address: format!("n{number}.example:7433").parse().unwrap(),
+                hosts: Vec::new(),
+                store: None,
+            },
+        };
+        cluster().append(&nodes[0].ledger, change).await.unwrap();
+    }
+    let node = nodes.remove(0).restart().await;
+    let bytes = entry(&node.ledger.now(), cluster().key(), setting(31));
+    let error = node.ledger.append(bytes).await.unwrap_err();
+    assert!(is_no_quorum(&error), "{error}");
+    assert!(node.ledger.attach(store(&etcd, "node1").await, LONG).await);
+    node.append(32).await;
+    // Left on purpose, it is this node's own again.
+    node.ledger.detach().await;
+    node.append(33).await;
 }
 
 /// From an append on one node to the state on another: the watch carries it, nothing polls.

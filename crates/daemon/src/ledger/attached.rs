@@ -137,7 +137,6 @@ impl Attached {
             }
         };
         tokio::select! {
-            biased;
             heard = heard => Woken::Heard(heard),
             done = done => {
                 self.request = None;
@@ -181,7 +180,8 @@ impl Attached {
     /// Notes up to which revision all was heard.
     pub(super) fn note(&mut self) {
         if let Some(cluster_id) = self.cluster_id {
-            self.note.write(cluster_id, self.replica.revision());
+            let entry = self.replica.state().store_entry();
+            self.note.write(cluster_id, self.replica.revision(), entry);
         }
         self.noted = Instant::now();
     }
@@ -281,8 +281,13 @@ impl Attached {
     fn sent(&mut self, sent: Sent, outcome: Result<Outcome, EtcdError>, writer: &mut Writer) {
         let outcome = match outcome {
             Ok(Outcome::Unknown) => {
-                let error = "a transaction was not answered".to_owned();
-                self.silent(error, writer);
+                // One member may have died; the next transaction goes to another one.
+                let again = self.contact.take().is_none();
+                self.not_before = Some(Instant::now() + PAUSE);
+                if again {
+                    let why = "its members give no answer".to_owned();
+                    self.silent(why, writer);
+                }
                 Outcome::Unknown
             }
             Ok(outcome) => {
@@ -436,6 +441,9 @@ impl Attached {
     }
 
     fn ready(&mut self, now: Instant, writer: &mut Writer) {
+        if !self.caught_up.is_empty() {
+            self.note();
+        }
         for done in self.caught_up.drain(..) {
             done.send(()).ok();
         }

@@ -10,13 +10,16 @@ use super::writer::{Append, Writer, answer};
 use crate::system;
 
 impl Writer {
-    /// Whether entries may go to the local copy alone. Besides a ledger that is kept there, one whose
-    /// only node has yet to start the etcd that it is to be kept in: starting it needs entries.
+    /// Whether entries may go to the local copy alone. Not while the ledger is shared, nor when it was
+    /// shared under the same entry before this start: then the configuration names an etcd that is yet
+    /// to be attached, and others append there. The only node of a cluster may go on by itself: to
+    /// start the etcd that the ledger is to be kept in, it needs entries.
     pub(super) fn is_local(&self) -> bool {
         let state = self.publish.borrow();
+        let alone = state.members().count() <= 1;
         match state.store() {
-            StoreConfig::Embedded => true,
-            StoreConfig::Managed => !self.was_attached && state.members().count() <= 1,
+            StoreConfig::Embedded => alone || self.shared_under != Some(state.store_entry()),
+            StoreConfig::Managed => !self.was_attached && alone,
             StoreConfig::Endpoints(_) => false,
         }
     }

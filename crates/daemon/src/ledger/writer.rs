@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::attached::{Attached, Woken};
 use super::error::AppendError;
 use super::event::LedgerEvent;
+use super::notes::Note;
 use crate::store::Store;
 use crate::store::etcd::EtcdStore;
 
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     pub(super) waiting: VecDeque<Append>,
     attached: Option<Attached>,
     pub(super) was_attached: bool,
+    /// The entry under which the ledger was shared when that was noted last, in this run or before.
+    pub(super) shared_under: Option<u64>,
 }
 
 impl Writer {
@@ -78,6 +81,7 @@ impl Writer {
         chain: Vec<Hash>,
     ) -> Self {
         Self {
+            shared_under: Note::read(store.directory()).entry(),
             store,
             publish,
             jobs,
@@ -119,7 +123,6 @@ impl Writer {
             }
         };
         let woken = tokio::select! {
-            biased;
             woken = woken => Some(woken),
             job = self.jobs.recv() => match job {
                 Some(job) => Some(Woken::Job(job)),
@@ -171,6 +174,8 @@ impl Writer {
             }
             Job::Detach { done } => {
                 self.let_go();
+                self.shared_under = None;
+                Note::read(self.store.directory()).remove();
                 done.send(()).ok();
             }
         }

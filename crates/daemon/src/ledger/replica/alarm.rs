@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use palisade_ledger::{Hash, Head, StoreConfig, decode};
 
 use super::{Judge, Replica};
-use crate::store::shared::{Key, head_value, parse_head};
+use crate::store::shared::{Key, parse_head};
 
 /// Things named in one alarm; of more only the number is told.
 const NAMED: usize = 3;
@@ -58,19 +58,12 @@ enum Remnant {
 impl Replica {
     /// Compares the view with the chain: what is new about what is wrong.
     pub(super) fn compare(&mut self) -> Vec<Alarm> {
-        let Some(view) = &self.view else {
+        let head_wrong = self.head_is_wrong();
+        let Some(view) = &mut self.view else {
             return Vec::new();
         };
-        let expected = head_value(self.head());
-        let head_wrong = view.head.value.as_deref() != Some(expected.as_slice());
-        let wrong = view.wrong.iter().map(|(key, w)| (key.clone(), w.revision));
-        let ahead = view
-            .ahead
-            .iter()
-            .map(|(seq, (_, r))| (Key::Entry(*seq), *r));
-        let head = head_wrong.then_some((Key::Head, view.head.revision));
-        let all: BTreeSet<(Key, u64)> = wrong.chain(ahead).chain(head).collect();
-        if all.is_empty() {
+        let noted = std::mem::take(&mut view.noted);
+        if view.wrong.is_empty() && view.ahead.is_empty() && !head_wrong {
             let healed = std::mem::take(&mut self.alarms).raised;
             self.alarms.was_right = true;
             return if healed {
@@ -79,11 +72,18 @@ impl Replica {
                 Vec::new()
             };
         }
-        let fresh: Vec<Key> = all
-            .difference(&self.alarms.told)
-            .map(|(key, _)| key.clone())
-            .collect();
-        self.alarms.told.extend(all);
+        let mut fresh: Vec<Key> = Vec::new();
+        for key in noted.into_iter().chain([Key::Head]) {
+            let at = match key {
+                Key::Head => head_wrong.then_some(view.head.revision),
+                _ => view.wrong_at(&key),
+            };
+            if let Some(revision) = at
+                && self.alarms.told.insert((key.clone(), revision))
+            {
+                fresh.push(key);
+            }
+        }
         if let Some((seq, shown)) = self.forked {
             let first = self.alarms.forked != Some((seq, shown));
             self.alarms.forked = Some((seq, shown));

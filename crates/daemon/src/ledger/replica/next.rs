@@ -86,18 +86,24 @@ impl Replica {
 
     /// Whether the store shows anything but the chain.
     fn is_wrong(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| {
-            let expected = head_value(self.head());
-            let head = view.head.value.as_ref() == Some(&expected);
-            !(head && view.wrong.is_empty() && view.ahead.is_empty())
-        })
+        let entries = self
+            .view
+            .as_ref()
+            .is_some_and(|view| !view.wrong.is_empty() || !view.ahead.is_empty());
+        entries || self.head_is_wrong()
+    }
+
+    /// Whether the store's head is not the chain's.
+    pub(super) fn head_is_wrong(&self) -> bool {
+        let expected = head_value(self.head());
+        let head = self.view.as_ref().map(|view| view.head.value.as_ref());
+        head.is_some_and(|head| head != Some(&expected))
     }
 
     /// The transaction that puts the chain back, or its first part. The head comes last.
     fn heal(&self, body: &dyn Fn(u64) -> Option<Vec<u8>>) -> Option<Transaction> {
         let view = self.view.as_ref()?;
         let expected = head_value(self.head());
-        let head_wrong = view.head.value.as_ref() != Some(&expected);
         let surplus = view
             .ahead
             .iter()
@@ -123,7 +129,7 @@ impl Replica {
             heal.writes.push((key.clone(), value));
             all.next();
         }
-        if head_wrong {
+        if self.head_is_wrong() {
             heal.writes.push((Key::Head, Some(expected)));
         }
         Some(heal)

@@ -53,6 +53,8 @@ pub(super) struct View {
     pub(super) wrong: BTreeMap<Key, Wrong>,
     /// Entries behind the chain's end: value and revision.
     pub(super) ahead: BTreeMap<u64, (Vec<u8>, u64)>,
+    /// Keys that were noted since they were compared last.
+    pub(super) noted: Vec<Key>,
 }
 
 impl View {
@@ -64,6 +66,7 @@ impl View {
             head: HeadCell::default(),
             wrong: BTreeMap::new(),
             ahead: BTreeMap::new(),
+            noted: vec![Key::Head],
         };
         let mut present = vec![false; chain.len()];
         for cell in listing.cells {
@@ -77,12 +80,20 @@ impl View {
         }
         for (seq, _) in (0..).zip(&present).filter(|(_, present)| !**present) {
             view.wrong.insert(Key::Entry(seq), Wrong::absent());
+            view.noted.push(Key::Entry(seq));
         }
+        // A store that holds what it should has nothing to compare.
+        let mut noted = std::mem::take(&mut view.noted);
+        noted.retain(|key| view.wrong_at(key).is_some());
+        view.noted = noted;
         view
     }
 
     /// Takes in one key.
     pub(super) fn note(&mut self, key: Key, value: Option<Vec<u8>>, revision: u64, chain: &[Hash]) {
+        if key != Key::Touch {
+            self.noted.push(key.clone());
+        }
         match key {
             Key::Touch => {}
             Key::Head => {
@@ -128,12 +139,14 @@ impl View {
     pub(super) fn refuse(&mut self, seq: u64, value: Vec<u8>, revision: u64, reason: String) {
         let mut wrong = Wrong::new(Some(value), revision);
         wrong.reason = Some(reason);
+        self.noted.push(Key::Entry(seq));
         self.wrong.insert(Key::Entry(seq), wrong);
     }
 
     /// The chain was extended by an entry of the history: is it still there?
     pub(super) fn extended(&mut self, seq: u64, hash: Hash) {
         let key = Key::Entry(seq);
+        self.noted.push(key.clone());
         match self.ahead.remove(&seq) {
             Some((value, _)) if Hash::of(&value) == hash => {}
             Some((value, revision)) => {
@@ -151,6 +164,7 @@ impl View {
             && Hash::of(&value) != hash
         {
             let wrong = Wrong::new(Some(value), revision);
+            self.noted.push(Key::Entry(seq));
             self.wrong.insert(Key::Entry(seq), wrong);
         }
     }
@@ -161,6 +175,15 @@ impl View {
             let value = Some(value);
             self.head = HeadCell { value, revision };
         }
+    }
+
+    /// The revision of a key that is not as the chain has it.
+    pub(super) fn wrong_at(&self, key: &Key) -> Option<u64> {
+        let ahead = match key {
+            Key::Entry(seq) => self.ahead.get(seq).map(|(_, revision)| *revision),
+            Key::Head | Key::Touch | Key::Other(_) => None,
+        };
+        self.wrong.get(key).map(|wrong| wrong.revision).or(ahead)
     }
 
     /// What the store shows under an entry's number, where it is not the chain's.
