@@ -15,6 +15,7 @@ mod common;
 #[path = "../common/fleet.rs"]
 mod fleet;
 mod hosts;
+mod managed;
 mod refusals;
 
 use common::{Cluster, Process, ok, palisade};
