@@ -843,6 +843,27 @@ async fn every_node_proves_the_candidate_and_who_can_not_is_named() {
     );
 }
 
+/// The issuing CA moves to another node by a rotation there; the first forgets its key.
+#[tokio::test]
+async fn another_node_can_become_the_issuer() {
+    let (first, second, _) = two().await;
+    let old = first.issuing().certificate().to_vec();
+    let (new, _) = candidate(&second).await;
+    let certificate = Hash::of(&new);
+    second
+        .change(Change::IssuingCaActivate { certificate })
+        .await;
+    second.ca.duties().await;
+    first.ca.duties().await;
+    assert!(second.ca.is_issuer() && !first.ca.is_issuer());
+    assert!(first.layout.private().join("issuing.key").exists());
+    let certificate = Hash::of(&old);
+    second.change(Change::IssuingCaRemove { certificate }).await;
+    first.ca.duties().await;
+    assert!(!first.layout.private().join("issuing.key").exists());
+    assert!(second.ca.is_issuer());
+}
+
 /// A member that asks for a proof can't make another's doors show a leaf that is not for it.
 #[tokio::test]
 async fn a_trial_is_good_for_its_node_alone() {

@@ -101,6 +101,16 @@ fn rotate(args: &RotateArgs, signer: &Signer, key: &SecretKey) -> Result<(), Cli
 fn add(view: &View, signer: &Signer, key: &SecretKey) -> Result<Vec<u8>, CliError> {
     let strange = || CliError::no("the daemon's answer holds no request for a CA");
     let done = view.command(signer, &Command::CaCandidate)?;
+    let issuer = done
+        .data
+        .as_ref()
+        .and_then(|data| data.get("issuer")?.as_bool());
+    if issuer == Some(false) {
+        out::note(
+            "warning: this node does not hold the key of the CA that signs now; from the cut-over on nobody makes its \
+             revocation list, so PostgreSQL's own port will refuse the certificates that rest on it",
+        );
+    }
     let request = done
         .data
         .as_ref()

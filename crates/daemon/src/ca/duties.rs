@@ -1,5 +1,6 @@
 //! What is done again and again: keeping step with the ledger, the lists, the inventory.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use palisade_ledger::{Change, Refusal, State};
@@ -19,10 +20,10 @@ const FETCH_AGAIN: Duration = Duration::from_millis(250);
 impl CaService {
     /// Does what is due, and says what is wrong, under a name for each thing.
     pub async fn duties(&self) -> Vec<(&'static str, Option<String>)> {
-        let state = self.inner.ledger.now();
         let told = |result: Result<(), CaError>| result.err().map(|error| error.to_string());
         let rescue = self.finish_rescue().await;
-        let step = self.keep_step(&state);
+        let step = self.keep_step();
+        let state = self.inner.ledger.now();
         let lists = self.keep_lists(&state).await;
         let inventory = match self.record_rest().await {
             Ok(()) => self.record_own().await,
@@ -42,8 +43,16 @@ impl CaService {
 
     /// Does to the keys here what the ledger says: the candidate that was activated signs, the CA that
     /// was removed is forgotten.
-    pub(super) fn keep_step(&self, state: &State) -> Result<(), CaError> {
+    pub(super) fn keep_step(&self) -> Result<(), CaError> {
+        let _alone = self
+            .inner
+            .step
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let pki = &self.inner.pki;
+        // In this order: a rescue is over once the ledger has its CA.
+        let rescue = pki.layout().rescue().exists();
+        let state = self.inner.ledger.now();
         if let Some(candidate) = pki.ca(Place::Candidate)
             && state.active_ca() == Some(candidate.certificate())
             && pki
@@ -57,6 +66,15 @@ impl CaService {
             && !state.issuing_cas().any(|der| der == retiring.certificate())
         {
             pki.drop_ca(Place::Retiring)?;
+        }
+        // Another node's CA took its place, and it was retired there.
+        if let Some(issuing) = pki.ca(Place::Issuing)
+            && state.issuing_cas().len() > 0
+            && !state.issuing_cas().any(|der| der == issuing.certificate())
+            && !rescue
+        {
+            pki.drop_ca(Place::Issuing)?;
+            tracing::info!("this node's issuing CA was retired; its key is erased");
         }
         Ok(())
     }

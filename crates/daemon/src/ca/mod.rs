@@ -116,6 +116,8 @@ struct Inner {
     others: OnceLock<Arc<dyn Others>>,
     /// One thing at a time: what shows a leaf, and what proves one.
     showing: Mutex<Pace>,
+    /// One change of the keys here at a time.
+    step: std::sync::Mutex<()>,
     /// Issued, and not yet in the ledger: there was no quorum.
     unrecorded: std::sync::Mutex<Vec<Issued>>,
     /// The key of a trial that another node's issuer is to sign.
@@ -140,6 +142,7 @@ impl CaService {
                 doors: OnceLock::new(),
                 others: OnceLock::new(),
                 showing: Mutex::default(),
+                step: std::sync::Mutex::default(),
                 unrecorded: std::sync::Mutex::default(),
                 trial: std::sync::Mutex::default(),
             }),
@@ -170,7 +173,7 @@ impl CaService {
 
     /// The CA here that signs leaves now.
     fn signer(&self, state: &State) -> Result<Arc<IssuingCa>, CaError> {
-        self.keep_step(state)?;
+        self.keep_step()?;
         let ca = self.inner.pki.ca(Place::Issuing).ok_or(CaError::NoIssuer)?;
         let active = state
             .active_ca()

@@ -44,9 +44,17 @@ fn done(message: impl Into<String>, data: serde_json::Value) -> Done {
 impl CaService {
     pub(super) fn candidate(&self) -> Result<Done, CaError> {
         let state = self.inner.ledger.now();
-        self.keep_step(&state)?;
-        let request = self.inner.pki.make_candidate()?;
-        let data = json!({ "request": STANDARD.encode(request) });
+        self.keep_step()?;
+        let request = {
+            let _alone = self
+                .inner
+                .step
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.inner.pki.make_candidate()?
+        };
+        let issuer = self.signer(&state).is_ok();
+        let data = json!({ "request": STANDARD.encode(request), "issuer": issuer });
         Ok(done("a candidate for the issuing CA was made", data))
     }
 
@@ -217,7 +225,7 @@ impl CaService {
         let der = self::der(certificate)?;
         let mut states = self.inner.ledger.state();
         let state = self.inner.ledger.now();
-        self.keep_step(&state)?;
+        self.keep_step()?;
         if state.active_ca() != Some(der.as_slice()) {
             return Err(CaError::Refused(
                 "the ledger does not say yet that this CA signs (IssuingCaActivate)".to_owned(),
