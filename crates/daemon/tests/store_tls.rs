@@ -250,3 +250,49 @@ async fn a_refusal_of_etcd_itself_is_told() {
         );
     }
 }
+
+/// Renewed files are used for the next connection, without a restart; files that are no good are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_files_are_used_and_bad_ones_are_passed_over() {
+    let mut etcd = Etcd::builder().tls().start().unwrap();
+    let authority = etcd.authority().unwrap().clone();
+    let own = authority.issue(&Leaf::client("node")).unwrap();
+    let store = EtcdStore::connect(&options(&etcd, &own), &cluster())
+        .await
+        .unwrap();
+    // Renewed: another pair in the same files, and the old one is refused from now on.
+    let renewed = authority.issue(&Leaf::client("renewed")).unwrap();
+    std::fs::copy(&renewed.certificate, &own.certificate).unwrap();
+    std::fs::copy(&renewed.key, &own.key).unwrap();
+    reconnects(&mut etcd, &store).await;
+    // Half replaced: the pair that was good goes on.
+    std::fs::write(&own.certificate, "garbage").unwrap();
+    reconnects(&mut etcd, &store).await;
+}
+
+async fn reconnects(etcd: &mut Etcd, store: &EtcdStore) {
+    tokio::task::block_in_place(|| {
+        etcd.member(0).kill();
+        etcd.member(0).start().unwrap();
+        etcd.await_ready().unwrap();
+    });
+    let answers = async {
+        while store.probe().await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), answers)
+        .await
+        .unwrap();
+}
+
+/// An etcd without TLS is taken on loopback alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_without_tls_is_taken_on_loopback() {
+    let etcd = Etcd::builder().start().unwrap();
+    let options = EtcdOptions {
+        endpoints: etcd.endpoints(),
+        ..EtcdOptions::default()
+    };
+    EtcdStore::connect(&options, &cluster()).await.unwrap();
+}

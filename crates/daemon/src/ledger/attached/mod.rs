@@ -1,23 +1,24 @@
 //! A store in etcd at work: performs what [`Replica`] says, and tells it what came of that.
 
+mod answers;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
-use palisade_ledger::{Hash, Head, State, Verified, verify, verify_genesis};
+use palisade_ledger::{Hash, Head, State, Verified};
 use palisade_link::api::{StoreKind, StoreStatus};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::embedded::{Limits, admit_batch};
-use super::error::AppendError;
-use super::event::LedgerEvent;
-use super::load;
-use super::notes::Note;
-use super::replica::{Next, Replica, Sent, Settled, Taken};
-use super::writer::{Append, Job, Writer, answer};
+use crate::ledger::embedded::{Limits, admit_batch};
+use crate::ledger::error::AppendError;
+use crate::ledger::event::LedgerEvent;
+use crate::ledger::notes::Note;
+use crate::ledger::replica::{Next, Replica, Sent};
+use crate::ledger::writer::{Append, Job, Writer, answer};
 use crate::store::Store;
 use crate::store::etcd::{EtcdError, EtcdStore, Heard, Listed, Probed, Watch};
 use crate::store::shared::{Outcome, Transaction};
@@ -42,14 +43,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const NOTE: Duration = Duration::from_secs(5);
 
 /// What came of a request.
-pub(super) enum Done {
+pub(in crate::ledger) enum Done {
     Listed(Result<Listed, EtcdError>),
     Sent(Sent, Result<Outcome, EtcdError>),
     Probed(Result<Probed, EtcdError>),
 }
 
 /// What woke the thread.
-pub(super) enum Woken {
+pub(in crate::ledger) enum Woken {
     Job(Job),
     Heard(Option<Heard>),
     Done(Done),
@@ -58,7 +59,7 @@ pub(super) enum Woken {
 type Request = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// The attached store.
-pub(super) struct Attached {
+pub(in crate::ledger) struct Attached {
     store: EtcdStore,
     local: Arc<Store>,
     cluster_key: PublicKey,
@@ -82,7 +83,7 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    pub(super) fn new(
+    pub(in crate::ledger) fn new(
         store: EtcdStore,
         local: &Arc<Store>,
         state: Arc<State>,
@@ -113,17 +114,17 @@ impl Attached {
     }
 
     /// Whether that very store is attached, and the ledger is still kept there.
-    pub(super) fn is(&self, store: &EtcdStore) -> bool {
+    pub(in crate::ledger) fn is(&self, store: &EtcdStore) -> bool {
         !self.replica.is_closed() && self.store.endpoints() == store.endpoints()
     }
 
     /// Tells when all that the store shows is applied.
-    pub(super) fn tell_when_caught_up(&mut self, done: oneshot::Sender<()>) {
+    pub(in crate::ledger) fn tell_when_caught_up(&mut self, done: oneshot::Sender<()>) {
         self.caught_up.push(done);
     }
 
     /// The next thing that happens.
-    pub(super) async fn woken(&mut self) -> Woken {
+    pub(in crate::ledger) async fn woken(&mut self) -> Woken {
         let heard = async {
             match &mut self.watch {
                 Some(watch) => watch.next().await,
@@ -145,16 +146,16 @@ impl Attached {
         }
     }
 
-    pub(super) fn wake_at(&self) -> Option<Instant> {
+    pub(in crate::ledger) fn wake_at(&self) -> Option<Instant> {
         let patience = self.flying.iter().map(|(append, _)| append.until).min();
         [self.wake, patience].into_iter().flatten().min()
     }
 
-    pub(super) fn forked(&self) -> Option<u64> {
+    pub(in crate::ledger) fn forked(&self) -> Option<u64> {
         self.replica.forked().map(|(seq, _)| seq)
     }
 
-    pub(super) fn status(&self, kind: StoreKind) -> StoreStatus {
+    pub(in crate::ledger) fn status(&self, kind: StoreKind) -> StoreStatus {
         let problem = match (self.forked(), &self.problem) {
             (Some(seq), _) => Some(format!("the ledger was forked at entry {seq}")),
             (None, problem) => problem.clone(),
@@ -178,7 +179,7 @@ impl Attached {
     }
 
     /// Notes up to which revision all was heard.
-    pub(super) fn note(&mut self) {
+    pub(in crate::ledger) fn note(&mut self) {
         if let Some(cluster_id) = self.cluster_id {
             let entry = self.replica.state().store_entry();
             self.note.write(cluster_id, self.replica.revision(), entry);
@@ -187,7 +188,7 @@ impl Attached {
     }
 
     /// Ends the work with this store; what was sent and not answered stays unknown.
-    pub(super) fn let_go(&mut self, writer: &mut Writer) {
+    pub(in crate::ledger) fn let_go(&mut self, writer: &mut Writer) {
         self.note();
         self.request = None;
         self.watch = None;
@@ -206,188 +207,8 @@ impl Attached {
         }
     }
 
-    /// Takes in what happened.
-    pub(super) fn take(&mut self, woken: Woken, writer: &mut Writer) {
-        match woken {
-            Woken::Job(_) => {}
-            Woken::Heard(heard) => self.heard(heard, writer),
-            Woken::Done(Done::Probed(probed)) => {
-                if let Some(probed) = self.answered(probed, writer) {
-                    self.probed(probed);
-                }
-            }
-            Woken::Done(Done::Listed(listed)) => {
-                if let Some(listed) = self.answered(listed, writer) {
-                    self.listed(listed);
-                }
-            }
-            Woken::Done(Done::Sent(sent, outcome)) => self.sent(sent, outcome, writer),
-        }
-        self.settle(writer);
-    }
-
-    fn heard(&mut self, heard: Option<Heard>, writer: &mut Writer) {
-        match heard {
-            Some(Heard::Changes(changes)) => {
-                let now = self.millis(Instant::now());
-                let (local, key) = (self.local.clone(), self.cluster_key);
-                let judge = move |seq: u64, bytes: &[u8]| judge(&local, &key, seq, bytes);
-                let taken = self.replica.changes(changes, now, &judge);
-                self.keep(taken, writer);
-            }
-            Some(Heard::Lost(why)) => {
-                tracing::debug!(why, "the watch of the ledger's store was lost");
-                // Whether the store is there is asked at once, not at the next probe.
-                self.contact = None;
-            }
-            Some(Heard::Compacted) | None => {
-                self.watch = None;
-                if self.replica.is_listed() && self.replica.heard() == 0 {
-                    tracing::info!("the store's history since this node heard of it is gone");
-                    self.watch = Some(self.store.watch(self.replica.listed_at()));
-                } else {
-                    self.replica.forget();
-                }
-            }
-        }
-    }
-
-    /// A store that was put back from a backup never gets to the revision that the watch waits for, or
-    /// gets there with other changes.
-    fn probed(&mut self, probed: Probed) {
-        let other = self
-            .cluster_id
-            .is_some_and(|known| known != probed.cluster_id);
-        if other || probed.revision < self.replica.heard() {
-            self.replica.forget();
-            self.watch = None;
-        }
-    }
-
-    fn listed(&mut self, listed: Listed) {
-        match self.cluster_id {
-            None => self.replica.set_known(self.note.of(listed.cluster_id)),
-            Some(known) if known != listed.cluster_id => {
-                tracing::warn!("the ledger's store is another etcd cluster than before");
-                self.replica.set_known(0);
-            }
-            Some(_) => {}
-        }
-        self.cluster_id = Some(listed.cluster_id);
-        self.replica.listing(listed.listing);
-        self.watch = Some(self.store.watch(self.replica.watch_behind()));
-    }
-
-    fn sent(&mut self, sent: Sent, outcome: Result<Outcome, EtcdError>, writer: &mut Writer) {
-        let outcome = match outcome {
-            Ok(Outcome::Unknown) => {
-                // One member may have died; the next transaction goes to another one.
-                let again = self.contact.take().is_none();
-                self.not_before = Some(Instant::now() + PAUSE);
-                if again {
-                    let why = "its members give no answer".to_owned();
-                    self.silent(why, writer);
-                }
-                Outcome::Unknown
-            }
-            Ok(outcome) => {
-                self.answered(Ok(()), writer);
-                outcome
-            }
-            // It was not made: entries may be proposed again; all else is tried again.
-            Err(error) => {
-                self.silent(error.to_string(), writer);
-                match sent {
-                    Sent::Append(_) => Outcome::Conflict,
-                    Sent::Touch | Sent::Heal | Sent::Fence => Outcome::Unknown,
-                }
-            }
-        };
-        let now = self.millis(Instant::now());
-        let taken = self.replica.outcome(sent, outcome, now);
-        self.keep(taken, writer);
-    }
-
-    /// Notes that the store answered, or did not.
-    fn answered<T>(&mut self, result: Result<T, EtcdError>, writer: &mut Writer) -> Option<T> {
-        match result {
-            Ok(answer) => {
-                self.contact = Some(Instant::now());
-                self.problem = None;
-                if self.quorum == Some(false) {
-                    writer.tell(LedgerEvent::QuorumBack);
-                }
-                self.quorum = Some(true);
-                Some(answer)
-            }
-            Err(error) => {
-                self.silent(error.to_string(), writer);
-                None
-            }
-        }
-    }
-
-    fn silent(&mut self, why: String, writer: &mut Writer) {
-        self.contact = None;
-        self.not_before = Some(Instant::now() + PAUSE);
-        self.problem = Some(why.clone());
-        if self.quorum != Some(false) {
-            writer.tell(LedgerEvent::QuorumLost { why });
-        }
-        self.quorum = Some(false);
-    }
-
-    /// Stores and publishes what was taken, and tells its alarms.
-    fn keep(&mut self, taken: Taken, writer: &mut Writer) {
-        for alarm in taken.alarms {
-            writer.tell(alarm.into());
-        }
-        if taken.entries.is_empty() {
-            return;
-        }
-        match writer.store.append(&taken.entries) {
-            Ok(()) => {
-                let hashes = taken.entries.iter().map(|entry| entry.head().hash);
-                writer.chain.extend(hashes);
-                writer.publish.send_replace(self.replica.state().clone());
-            }
-            Err(error) => {
-                // The store has the entries; they are taken in again when the disk takes them.
-                tracing::error!(%error, "the ledger could not be written");
-                let stored = writer.publish.borrow().clone();
-                self.replica.rewind(stored);
-                self.watch = None;
-                self.not_before = Some(Instant::now() + PROBE);
-                self.problem = Some(error.to_string());
-                self.abandon(&AppendError::Store(error.to_string()));
-            }
-        }
-    }
-
-    /// Answers the authors of what was settled.
-    fn settle(&mut self, writer: &mut Writer) {
-        match self.replica.settled() {
-            Some(Settled::Committed) => {
-                for (append, head) in self.flying.drain(..) {
-                    answer(append.done, Ok(head));
-                }
-            }
-            Some(Settled::Again) => {
-                for (append, _) in self.flying.drain(..).rev() {
-                    writer.waiting.push_front(append);
-                }
-            }
-            None => {}
-        }
-        let now = Instant::now();
-        if self.flying.iter().any(|(append, _)| append.until <= now) {
-            self.request = None;
-            self.abandon(&AppendError::Unknown);
-        }
-    }
-
     /// Does what is to be done next.
-    pub(super) fn advance(&mut self, writer: &mut Writer) {
+    pub(in crate::ledger) fn advance(&mut self, writer: &mut Writer) {
         self.settle(writer);
         self.wake = None;
         let now = Instant::now();
@@ -474,16 +295,5 @@ impl Attached {
             let store = self.replica.state().store().clone();
             writer.tell(LedgerEvent::Moved { store });
         }
-    }
-}
-
-/// Whether `bytes` verify behind the local entry before number `seq`.
-fn judge(local: &Store, cluster_key: &PublicKey, seq: u64, bytes: &[u8]) -> bool {
-    let Some(before) = seq.checked_sub(1) else {
-        return verify_genesis(bytes, cluster_key).is_ok();
-    };
-    match load(local, cluster_key, before) {
-        Ok((state, _)) => verify(&state, bytes).is_ok(),
-        Err(_) => false,
     }
 }
