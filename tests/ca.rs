@@ -441,6 +441,110 @@ fn the_issuing_ca_is_rotated_under_open_sessions() {
     assert!(list.as_array().unwrap().iter().any(good));
 }
 
+/// The same over three nodes that share their ledger by etcd, whose certificates change, too.
+#[test]
+fn three_nodes_get_another_ca_under_open_sessions() {
+    let temp = palisade_testkit::temp_dir().unwrap();
+    let dir = temp.path().join("cluster");
+    let mut up = palisade();
+    up.args(["up", "--verbose", "--nodes", "3", "--dir"])
+        .arg(&dir);
+    up.args(["--listen", &format!("127.0.0.1:{}", free_port().unwrap())]);
+    let process = Process::start(&mut up, &temp.path().join("log"), "Ctrl-C stops");
+    let log = process.log();
+    let port = |line: &str| {
+        line.split(" at 127.0.0.1:")
+            .nth(1)?
+            .split(',')
+            .next()?
+            .parse()
+            .ok()
+    };
+    let nodes = log
+        .lines()
+        .filter(|line| line.contains("node ") && line.contains(" at 127.0.0.1:"));
+    let doors: Vec<u16> = nodes.filter_map(port).collect();
+    assert_eq!(doors.len(), 3, "{log}");
+    let command = |args: &[&str]| {
+        let mut command = palisade();
+        command.args(args).env("PALISADE_DIR", &dir);
+        command.env(
+            "PALISADE_CREDENTIALS",
+            dir.join("private/admin.credentials"),
+        );
+        command
+    };
+    let psql = |port: u16, user: &str, certificate: &Path| {
+        let mut command = Command::new("psql");
+        command.args(["-X", "-q", "-A", "-t"]).arg(format!(
+            "host=127.0.0.1 port={port} dbname=main user={user} sslmode=verify-full sslrootcert={} sslcert={} sslkey={}",
+            dir.join("root.crt").display(),
+            certificate.with_extension("crt").display(),
+            certificate.with_extension("key").display(),
+        ));
+        command
+    };
+    let session = |port: u16, user: &str, certificate: &Path| {
+        let mut session = OpenSession::open(&mut psql(port, user, certificate));
+        session.send("SELECT 'ready';");
+        session.expect("ready");
+        session
+    };
+    let admin = dir.join("private/admin.crt");
+    let mut sessions: Vec<_> = doors
+        .iter()
+        .map(|port| session(*port, "admin", &admin))
+        .collect();
+    let before = issuer_at(doors[0]);
+    let output = command(&["ca", "rotate"]).output().unwrap();
+    let said = common::said(&output);
+    assert!(output.status.success(), "{said}\n{}", process.log());
+    for phase in ["proved: 3 nodes", "cut over:", "retired:"] {
+        assert!(said.contains(phase), "{said}");
+    }
+    for port in &doors {
+        let now = issuer_at(*port);
+        assert!(now.contains("issuing") && now != before, "{now}");
+    }
+    for session in &mut sessions {
+        session.send("SELECT 'still here';");
+        session.expect("still here");
+    }
+    // The ledger goes on: etcd's members know each other by the new certificates. And a revocation on
+    // one node ends the sessions on another.
+    let file = temp.path().join("billing");
+    let out = file.to_str().unwrap();
+    let credentials = temp.path().join("billing.credentials");
+    ok(command(&[
+        "user",
+        "add",
+        "-u",
+        "billing",
+        "--privileges",
+        "select",
+        "-s",
+    ])
+    .arg(&credentials));
+    ok(&mut command(&[
+        "ca",
+        "issue",
+        "--service",
+        "billing",
+        "-o",
+        out,
+    ]));
+    let mut billing = session(doors[2], "billing", &file);
+    ok(&mut command(&["ca", "revoke", &format!("{out}.crt")]));
+    billing.send("SELECT 1;");
+    billing.expect("FATAL");
+    for name in ["node-2", "node-3"] {
+        soon("every node has the list", || {
+            let list = |dir: &Path| std::fs::read(dir.join("crl.pem")).unwrap_or_default();
+            list(&dir.join(name)) == list(&dir)
+        });
+    }
+}
+
 /// "which stops and rolls back when a node can't prove": its PostgreSQL does not answer.
 #[test]
 fn a_rotation_that_can_not_be_proved_rolls_back() {
