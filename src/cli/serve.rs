@@ -60,7 +60,12 @@ pub(crate) async fn daemon(args: DaemonArgs) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), NodeError> {
+    // A signal that comes while the node starts is kept until PostgreSQL can be stopped in good order.
+    let early = tokio::spawn(node::signals());
     let running = node::start(options, Arc::new(|step: &str| tracing::info!("{step}"))).await?;
+    if early.is_finished() {
+        return running.stop().await;
+    }
     for address in running.addresses() {
         tracing::info!("serving at {address}");
     }

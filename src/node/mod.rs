@@ -175,7 +175,7 @@ async fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
 }
 
 /// SIGINT or SIGTERM.
-async fn signals() {
+pub(crate) async fn signals() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {
