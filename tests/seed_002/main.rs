@@ -16,6 +16,7 @@ mod common;
 mod fleet;
 mod hosts;
 mod managed;
+mod moving;
 mod refusals;
 
 use common::{Cluster, Process, ok, palisade};

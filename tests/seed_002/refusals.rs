@@ -108,3 +108,30 @@ fn each_fault_between_us_and_etcd_has_its_own_words() {
     let lacking = fails(&mut members(&trial.ca, &trial.tools, &endpoints));
     assert!(lacking.contains("does not name 127.0.0.1"), "{lacking}");
 }
+
+/// The files for a host are written whole, for a host that there is, and over nothing.
+#[test]
+fn the_files_for_a_host_replace_nothing() {
+    let dir = temp_dir().unwrap();
+    let env = |args: &[&str]| {
+        let mut command = palisade();
+        command
+            .args(["store", "env", "--hosts", "n1,n2,n3"])
+            .args(args)
+            .current_dir(dir.path());
+        command
+    };
+    let said = fails(&mut env(&["--node", "n9"]));
+    assert!(
+        said.contains("n9 is none of the hosts: n1, n2, n3"),
+        "{said}"
+    );
+    let shown = ok(&mut env(&["--node", "n1"]));
+    ok(&mut env(&["--node", "n1", "--out", "."]));
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(shown, format!("{}\n{}", read("etcd"), read("palisade.env")));
+    fails(&mut env(&["--node", "n2", "--out", "."]));
+    assert!(read("etcd").contains("ETCD_NAME=n1"));
+    ok(&mut env(&["--node", "n2", "--out", ".", "--force"]));
+    assert!(read("etcd").contains("ETCD_NAME=n2"));
+}
