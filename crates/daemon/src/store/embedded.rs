@@ -4,6 +4,7 @@
 //! seen last lies in a file of its own, so that a store put back from a backup is noticed.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use palisade_ledger::{Continuity, Hash, Head, Verified, continuity};
 use redb::backends::FileBackend;
@@ -71,7 +72,8 @@ fn describe(continuity: &Continuity) -> String {
 
 /// The embedded store.
 pub struct Store {
-    database: Database,
+    /// None after an error of the disk, when the file could not be opened anew yet.
+    database: RwLock<Option<Database>>,
     path: PathBuf,
     head_path: PathBuf,
 }
@@ -80,21 +82,35 @@ impl Store {
     /// Opens or makes the store in `dir`: `ledger.redb` and `ledger.head`, both of mode 0600.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("ledger.redb");
-        let file = files::open_private(&path)?;
-        let open = |error| match error {
-            redb::DatabaseError::UpgradeRequired(_) => StoreError::OldFormat(path.clone()),
-            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
-            other => failed("opened", &path)(other),
-        };
-        let backend = FileBackend::new(file).map_err(open)?;
-        let database = redb::Builder::new()
-            .create_with_backend(backend)
-            .map_err(open)?;
         Ok(Self {
-            database,
+            database: RwLock::new(Some(open(&path)?)),
             head_path: dir.join("ledger.head"),
             path,
         })
+    }
+
+    /// Works on the database. After one error of the disk redb refuses everything until its file is
+    /// opened anew; a disk that was full for a moment must not stop the ledger for good.
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let tried = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            database.as_ref().map(&work)
+        };
+        match tried {
+            Some(Err(StoreError::Database { source, .. }))
+                if matches!(*source, redb::Error::PreviousIo) => {}
+            Some(done) => return done,
+            None => {}
+        }
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The old one holds the file's lock.
+        *database = None;
+        let fresh = open(&self.path)?;
+        tracing::info!("the ledger's file was opened anew after an error of the disk");
+        work(database.insert(fresh))
     }
 
     /// The directory that it lies in.
@@ -105,10 +121,16 @@ impl Store {
 
     /// The entries from number `from` on, at most `most` of them, in their order.
     pub fn entries(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        let read = self
-            .database
-            .begin_read()
-            .map_err(failed("read", &self.path))?;
+        self.with(|database| self.read_entries(database, from, most))
+    }
+
+    fn read_entries(
+        &self,
+        database: &Database,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let read = database.begin_read().map_err(failed("read", &self.path))?;
         let table = match read.open_table(ENTRIES) {
             Ok(table) => table,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -129,8 +151,16 @@ impl Store {
         let Some(last) = entries.last() else {
             return Ok(());
         };
-        let mut write = self
-            .database
+        self.with(|database| self.write_entries(database, entries))?;
+        // The entries are durable: a head that can't be noted weakens only the next start's check.
+        if let Err(error) = self.remember(last.head()) {
+            tracing::error!(%error, "the head of the ledger could not be noted");
+        }
+        Ok(())
+    }
+
+    fn write_entries(&self, database: &Database, entries: &[Verified]) -> Result<(), StoreError> {
+        let mut write = database
             .begin_write()
             .map_err(failed("written", &self.path))?;
         // Also closes redb's documented window for a partial commit after a crash.
@@ -149,12 +179,7 @@ impl Store {
                 }
             }
         }
-        write.commit().map_err(failed("written", &self.path))?;
-        // The entries are durable: a head that can't be noted weakens only the next start's check.
-        if let Err(error) = self.remember(last.head()) {
-            tracing::error!(%error, "the head of the ledger could not be noted");
-        }
-        Ok(())
+        write.commit().map_err(failed("written", &self.path))
     }
 
     /// Notes the head seen last.
@@ -191,10 +216,11 @@ impl Store {
 
     /// The last entry that is stored.
     pub fn last(&self) -> Result<Option<Head>, StoreError> {
-        let read = self
-            .database
-            .begin_read()
-            .map_err(failed("read", &self.path))?;
+        self.with(|database| self.read_last(database))
+    }
+
+    fn read_last(&self, database: &Database) -> Result<Option<Head>, StoreError> {
+        let read = database.begin_read().map_err(failed("read", &self.path))?;
         let Ok(table) = read.open_table(ENTRIES) else {
             return Ok(None);
         };
@@ -204,6 +230,20 @@ impl Store {
             hash: Hash::of(bytes.value()),
         }))
     }
+}
+
+/// Opens or makes the database.
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let file = files::open_private(path)?;
+    let wrong = |error| match error {
+        redb::DatabaseError::UpgradeRequired(_) => StoreError::OldFormat(path.to_owned()),
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        other => failed("opened", path)(other),
+    };
+    let backend = FileBackend::new(file).map_err(wrong)?;
+    redb::Builder::new()
+        .create_with_backend(backend)
+        .map_err(wrong)
 }
 
 fn failed<E: Into<redb::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> StoreError {
