@@ -47,7 +47,9 @@ fn the_trust_model_in_one_page() {
     walk.the_second_is_added_by_its_fingerprint();
     walk.a_random_host_does_not_enroll();
     walk.the_third_joins_by_the_secret();
+    walk.a_token_is_good_once_and_a_human_may_have_to_approve();
     walk.secrets_on_disk();
+    walk.the_ledger_in_etcd_is_verified_without_a_daemon();
     walk.every_call_is_pinned();
     walk.a_compromised_peer_forges_nothing();
     walk.the_control_socket_gives_no_right();
@@ -313,6 +315,53 @@ impl Walk {
         }
     }
 
+    /// "single use, expiring, stored hashed, optional human approval, first claim wins" (the issue)
+    fn a_token_is_good_once_and_a_human_may_have_to_approve(&self) {
+        let token = self.path("db4.token");
+        let file = token.to_str().unwrap();
+        self.run(&[
+            "enroll",
+            "create",
+            "--approval",
+            "--note",
+            "db4",
+            "-o",
+            file,
+        ]);
+        let first = Machine::new(self.temp.path(), "first");
+        let waiting = first
+            .placed(&["join", file])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let tokens = || json(&mut self.command(&["enroll", "list", "--json"]));
+        let claimed = poll("the claim", PATIENCE, || {
+            let token = &tokens()[0];
+            (token["waiting"] == true).then(|| token["used_by"].as_u64().unwrap())
+        });
+        let node = claimed.unwrap().to_string();
+        // A second claim, at another node: the first one won.
+        let second = Machine::new(self.temp.path(), "second");
+        let said = fails(&mut second.placed(&["join", file]));
+        assert!(said.contains("used already"), "{said}");
+        // Who waits may read nothing, and write nothing.
+        let own = first.stolen_key();
+        let said = self.head(&self.two, &own).unwrap_err();
+        assert!(said.contains("waits for approval"), "{said}");
+        let print = own.public().fingerprint().to_string();
+        let wrong = self.two.fingerprint();
+        let said = fails(&mut self.command(&["enroll", "approve", &node, "--fingerprint", &wrong]));
+        assert!(said.contains("somebody stands in between"), "{said}");
+        self.run(&["enroll", "approve", &node, "--fingerprint", &print]);
+        let joined = waiting.wait_with_output().unwrap();
+        assert!(joined.status.success(), "{}", common::said(&joined));
+        assert!(common::said(&joined).contains(&print));
+        self.run(&["node", "remove", &node, "--yes"]);
+        let said = self.head(&self.one, &own).unwrap_err();
+        assert!(said.contains("does not know you"), "{said}");
+    }
+
     /// "The three secrets on disk": "live under 0600 permissions in the data directory". "Data
     /// directory owned by that user". "It's 0600 permissioned" (the control socket).
     fn secrets_on_disk(&self) {
@@ -327,6 +376,53 @@ impl Walk {
         for machine in [&self.two, &self.three] {
             assert!(!machine.private("cluster.secret").exists());
         }
+    }
+
+    /// "shardmanctl --store-ca-file --store-cert-file --store-key --store-endpoints status" (design,
+    /// section 10), here on the managed etcd with a node's own certificate.
+    fn the_ledger_in_etcd_is_verified_without_a_daemon(&self) {
+        let status = json(&mut self.command(&["status", "--json"]));
+        let endpoints: Vec<&str> = status["store"]["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|endpoint| endpoint.as_str().unwrap())
+            .collect();
+        let etcd = self.one.private("etcd");
+        let outside = |words: &[&str], key: PathBuf| {
+            let mut command = palisade();
+            command
+                .args(words)
+                .args(["--store-endpoints", &endpoints.join(",")])
+                .arg("--store-ca-file")
+                .arg(self.one.dir.join("root.crt"))
+                .arg("--store-cert-file")
+                .arg(etcd.join("member.crt"))
+                .arg("--store-key")
+                .arg(etcd.join("member.key"))
+                .arg("--cluster-public-key-file")
+                .arg(key);
+            command
+        };
+        let key = || self.one.dir.join("cluster_public.key");
+        let told = json(&mut outside(&["status", "--json"], key()));
+        let prints = |nodes: &serde_json::Value| -> Vec<serde_json::Value> {
+            let nodes = nodes.as_array().unwrap().iter();
+            nodes.map(|node| node["fingerprint"].clone()).collect()
+        };
+        assert_eq!(prints(&told["nodes"]), prints(&status["nodes"]));
+        let verified = ok(&mut outside(&["ledger", "verify"], key()));
+        assert!(verified.starts_with("verified: "), "{verified}");
+        let other = self.path("other.key");
+        let private = self.path("other_private.key");
+        ok(palisade()
+            .arg("keygen")
+            .arg("-p")
+            .arg(&other)
+            .arg("-s")
+            .arg(private));
+        // Below another cluster's name there is nothing, and nothing of ours is believed by its key.
+        fails(&mut outside(&["status"], other));
     }
 
     /// "Eavesdropping on cluster traffic. Defended: TLS 1.3 only, fingerprint-pinned per peer." "If the
@@ -616,9 +712,9 @@ impl Walk {
         self.run(&["node", "add", &address, "--fingerprint", &fingerprint]);
         let nodes = self.nodes();
         assert_eq!(nodes.len(), 3);
-        assert_eq!(nodes[2]["id"], 5, "no number is given twice");
+        assert_eq!(nodes[2]["id"], 6, "no number is given twice");
         assert!(self.head(&self.one, &stolen).is_err());
-        self.until_live(&[1, 2, 5]);
+        self.until_live(&[1, 2, 6]);
     }
 }
 
