@@ -233,14 +233,7 @@ impl Node {
             prepare = Some(to_keeper);
             out = Some(removed);
         }
-        let socket = self.config.control_socket();
-        let listener = control::bind(&socket)?;
-        let metrics = board.metrics();
-        tasks.spawn(async move {
-            if let Err(error) = control.serve(listener, metrics).await {
-                tracing::error!(%error, "the control socket failed");
-            }
-        });
+        let socket = self.open_socket(control, &board, &mut tasks)?;
         let alerts = self
             .member
             .as_ref()
@@ -291,6 +284,23 @@ impl Node {
             purge_all: self.config.security.enable_purge_all,
         };
         Control::new(self.ledger.clone(), allowed, board.reader(), wires)
+    }
+
+    fn open_socket(
+        &self,
+        control: Control,
+        board: &Board,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<std::path::PathBuf, NodeError> {
+        let socket = self.config.control_socket();
+        let listener = control::bind(&socket)?;
+        let metrics = board.metrics();
+        tasks.spawn(async move {
+            if let Err(error) = control.serve(listener, metrics).await {
+                tracing::error!(%error, "the control socket failed");
+            }
+        });
+        Ok(socket)
     }
 
     fn open_api(

@@ -42,8 +42,8 @@ impl Nodes {
         }
     }
 
-    /// Starts them all: the first, and, as soon as it can be asked, one after the other joins; their
-    /// PostgreSQLs start side by side.
+    /// Starts them all: the first, and, as soon as it can be asked, one after the other joins. Each starts
+    /// its PostgreSQL meanwhile.
     pub(super) async fn start(&self, steps: &Arc<Steps>) -> Result<Vec<Running>, NodeError> {
         let mut starting = JoinSet::new();
         let mut before: Option<oneshot::Receiver<SocketAddr>> = None;

@@ -1,5 +1,6 @@
 //! What `palisade up` says when the cluster serves: who, where, and how to connect.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -72,10 +73,9 @@ fn nodes(running: &[Running]) -> String {
         let gateway = node.addresses().first();
         let gateway = gateway.map_or_else(String::new, ToString::to_string);
         let id = node.node().map_or_else(String::new, |id| id.to_string());
-        text.push_str(&format!(
-            "  {head:<12}node {id} at {gateway}, {}\n",
-            quoted(node.directory())
-        ));
+        let directory = quoted(node.directory());
+        // Writing to a String can't fail.
+        writeln!(text, "  {head:<12}node {id} at {gateway}, {directory}").ok();
     }
     text
 }
