@@ -420,6 +420,10 @@ fn the_issuing_ca_is_rotated_under_open_sessions() {
         .run(&["ca", "rotate", "--retire-now", "--retire"]);
     assert!(said.contains("in order"), "{said}");
     assert!(!open.logs_in(open.gateway(), "billing", &billing));
+    for session in &mut sessions {
+        session.send("SELECT 1;");
+        session.expect("FATAL");
+    }
     soon("PostgreSQL takes no certificate of the old CA", || {
         !open.logs_in(open.direct, "billing", &billing)
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use palisade_ledger::{Privileges, State};
+use palisade_ledger::{Hash, Privileges, State};
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -79,18 +79,22 @@ pub(crate) async fn end_shut_out(client: &Client, state: &State) -> Result<u64, 
     Ok(ended.unsigned_abs())
 }
 
-/// Ends the sessions past the gateway that were opened with a certificate that was revoked since: the
-/// lists keep out who comes, not who is inside.
+/// Ends the sessions past the gateway that were opened with a certificate that was revoked since, or whose
+/// CA was retired: the lists keep out who comes, not who is inside.
 pub(crate) async fn end_revoked(client: &Client, state: &State) -> Result<u64, Error> {
     const WHAT: &str = "end sessions";
-    if state.revocations().len() == 0 {
+    if state.revocations().len() == 0 && state.issued().len() == 0 {
         return Ok(0);
     }
+    let cas: Vec<Hash> = state.issuing_cas().map(Hash::of).collect();
     let query = "SELECT pid, client_serial::text FROM pg_stat_ssl WHERE client_serial IS NOT NULL";
     let rows = client.query(query, &[]).await.map_err(Error::sql(WHAT))?;
     let revoked = |row: &tokio_postgres::Row| {
         let serial: String = row.get(1);
-        state.is_revoked(&bytes_of(&serial)).then(|| row.get(0))
+        let serial = bytes_of(&serial);
+        let issued = state.issued_by_serial(&serial);
+        let orphan = issued.is_some_and(|issued| !cas.contains(&issued.issuer));
+        (orphan || state.is_revoked(&serial)).then(|| row.get(0))
     };
     let out: Vec<i32> = rows.iter().filter_map(revoked).collect();
     if out.is_empty() {
