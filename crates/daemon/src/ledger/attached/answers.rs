@@ -4,7 +4,7 @@ use palisade_keys::PublicKey;
 use palisade_ledger::{verify, verify_genesis};
 use tokio::time::Instant;
 
-use super::{Attached, Done, PAUSE, PROBE, Woken};
+use super::{Attached, Done, PAUSE, PROBE, START, Woken};
 use crate::ledger::error::AppendError;
 use crate::ledger::event::LedgerEvent;
 use crate::ledger::load;
@@ -140,6 +140,10 @@ impl Attached {
         self.contact = None;
         self.not_before = Some(Instant::now() + PAUSE);
         self.problem = Some(why.clone());
+        if self.quorum.is_none() && Instant::now() < self.begun + START {
+            // Node and etcd may just have been started together.
+            return;
+        }
         if self.quorum != Some(false) {
             writer.tell(LedgerEvent::QuorumLost { why });
         }

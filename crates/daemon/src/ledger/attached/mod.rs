@@ -39,6 +39,9 @@ const PROBE: Duration = Duration::from_secs(1);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a store may take to come up before its silence is told.
+const START: Duration = Duration::from_secs(10);
+
 /// How often the revision is noted.
 const NOTE: Duration = Duration::from_secs(5);
 
