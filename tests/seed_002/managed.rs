@@ -42,8 +42,8 @@ fn the_daemons_own_etcd_lives_and_dies_with_it() {
     // SIGKILL: no code of ours runs any more.
     daemon.kill();
     let runs = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        !stat.is_empty() && !stat.contains(") Z ")
+        let found = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !found.is_empty() && !found.contains(") Z ")
     };
     poll("etcd's end", PATIENCE, || (!runs()).then_some(())).unwrap();
 

@@ -8,6 +8,10 @@ use palisade_daemon::store::etcd::EtcdOptions;
 /// An etcd that is asked directly, and the certificate to show to it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where the store is")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of the options, beside other options"
+)]
 pub(crate) struct StoreArgs {
     /// The addresses of etcd's members, separated by commas
     #[arg(

@@ -33,7 +33,7 @@ pub(super) struct EnvArgs {
     #[arg(long = "node", value_name = "NAME")]
     name: String,
 
-    /// All hosts of etcd: NAME, NAME=ADDRESS or NAME=ADDRESS:PEER_PORT:CLIENT_PORT
+    /// All hosts of etcd: `NAME`, `NAME=ADDRESS` or `NAME=ADDRESS:PEER_PORT:CLIENT_PORT`
     #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
     hosts: Vec<Host>,
 
@@ -178,9 +178,12 @@ fn from_ledger(args: &EnvArgs) -> Result<Vec<Host>, CliError> {
     };
     let view = View::open(&cluster)
         .map_err(|error| error.hint("or name the hosts with --hosts n1,n2,n3"))?;
-    let bracket = |host: &str| match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
+    let bracket = |host: &str| {
+        if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        }
     };
     let host = |node: &palisade_ledger::Node| Host {
         name: format!("n{}", node.id),
@@ -281,7 +284,7 @@ PALISADE_STORE_KEY={}
     )
 }
 
-/// A path as systemd's EnvironmentFile and a shell read it.
+/// A path as systemd's `EnvironmentFile=` and a shell read it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);

@@ -25,7 +25,7 @@ enum Target {
 /// `managed`: the daemons run etcd themselves; it grows as nodes join. `embedded`: one node's own file, for
 /// a cluster of one. `--store-endpoints`: an etcd that is there already; each node shows it the
 /// certificate that its own configuration names (`store.ca_file`, `store.cert_file`, `store.key`, or
-/// the variables PALISADE_STORE_CA_FILE, ...). Needs the privilege system.
+/// the variables `PALISADE_STORE_CA_FILE`, ...). Needs the privilege system.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
