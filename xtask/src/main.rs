@@ -18,6 +18,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
   bench gateway [--rounds N] [--seconds N] [--clients N] [--json]
                       measure the gateway beside PgBouncer and straight PostgreSQL
+  bench nodes [--runs N] [--json]
+                      measure three nodes: until they stand, and until a disabled user is out
   chaos [--runs N] [--seed N]
                       three nodes under N schedules of random faults (default 300; needs root)
   crash [--runs N]    kill the daemon amid appends N times (default 200)

@@ -138,6 +138,11 @@ impl Client {
         self.ready()
     }
 
+    /// Waits until the server ends the session.
+    pub(super) fn wait_for_end(&mut self) {
+        while self.message().is_ok() {}
+    }
+
     /// Says goodbye and closes.
     pub(super) fn leave(mut self) -> io::Result<()> {
         self.stream.conn.writer().write_all(b"X\0\0\0\x04")?;

@@ -1,4 +1,5 @@
-//! `cargo xtask bench gateway`: the gateway beside `PgBouncer` and beside nothing at all.
+//! `cargo xtask bench gateway`: the gateway beside `PgBouncer` and beside nothing at all; `bench nodes`:
+//! three nodes.
 //!
 //! Each round measures all three ways one after the other, and figures are compared within a round
 //! alone: a machine that is busy with something else slows all three. docs/benchmarks.md tells how
@@ -8,6 +9,7 @@ mod client;
 mod cluster;
 mod figures;
 mod measure;
+mod nodes;
 mod options;
 mod process;
 mod scram;
@@ -28,15 +30,27 @@ const SPARE_CLIENTS: u32 = 300;
 
 /// Measures, in a release build whatever this one is.
 pub(crate) fn run(words: &[&str], report: &mut Report) -> Result<(), String> {
-    let options = Options::parse(words)?;
+    let nodes = words
+        .split_first()
+        .filter(|(subject, _)| **subject == "nodes");
+    if nodes.is_none() {
+        Options::parse(words)?;
+    }
     if cfg!(debug_assertions) {
         return again_in_release(words);
     }
     let binary = beside_us("palisade")?;
+    match nodes {
+        Some((_, words)) => nodes::run(words, &binary, report),
+        None => gateway(&Options::parse(words)?, &binary, report),
+    }
+}
+
+fn gateway(options: &Options, binary: &Path, report: &mut Report) -> Result<(), String> {
     report.trouble("starting PostgreSQL, Palisade and PgBouncer");
-    let cluster = Cluster::start(&binary, options.clients + SPARE_CLIENTS)?;
+    let cluster = Cluster::start(binary, options.clients + SPARE_CLIENTS)?;
     let targets = targets(&cluster)?;
-    let about = about(&binary, &targets, &options)?;
+    let about = about(binary, &targets, options)?;
     report.trouble("memory");
     let memory = on_each(&targets, 0, |way, target| {
         measure::memory(&cluster, target, way, options.clients)

@@ -1,8 +1,7 @@
 //! What the caller of `cargo xtask bench` chose.
 
 /// How it is called.
-const USAGE: &str =
-    "usage: cargo xtask bench gateway [--rounds N] [--seconds N] [--clients N] [--json]";
+const USAGE: &str = "usage: cargo xtask bench gateway [--rounds N] [--seconds N] [--clients N] [--json], or bench nodes [--runs N] [--json]";
 /// Enough rounds for a median that one disturbed round does not move.
 const DEFAULT_ROUNDS: u32 = 5;
 /// Of each measurement, on each of the three ways.
