@@ -274,7 +274,8 @@ impl Agent {
         report.sessions_ended += session::end_revoked(&running.session.client, state).await?;
         let mut tries = 0;
         loop {
-            match running.execute(state).await {
+            // On the heap: it holds a whole state, which would make every caller's future as large.
+            match Box::pin(running.execute(state)).await {
                 Ok((plan, generation, whole)) => {
                     report
                         .steps
