@@ -130,7 +130,8 @@ impl Alerts {
             }
         }
         let is_master = table.master == Some(self.member.id());
-        if !is_master && !(self.is_next(&table) && self.desk.master_is_silent(&others)) {
+        let stands_in = self.is_next(&table) && self.desk.master_is_silent(&others);
+        if !is_master && !stands_in {
             return;
         }
         for alarm in self.desk.due(&others) {
