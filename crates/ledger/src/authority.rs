@@ -8,7 +8,7 @@
 //!   set, unset an object's ACL                 set_acl (on that object)
 //!   hba rules, settings, issuing CAs,          system
 //!   revocation, nodes, tokens, the cluster     (rules with `trust`: only a superuser)
-//!   secret, the store, alerts
+//!   secret, the store, alerts                  (an etcd of somebody else's: only a superuser)
 //!   join by a token or the secret              the joining node itself, with the secret's signature
 //!   rotate own node key                        that node, by its old key
 //!   own address, fewer own names               that node; else system
@@ -21,9 +21,9 @@ use palisade_hba::{Method, Rules};
 
 use crate::address::NodeAddress;
 use crate::change::{Change, NewUser};
-use crate::entry::Author;
-use crate::name::Uid;
-use crate::node::{Node, NodeId, StoreAddress};
+use crate::entry::{Author, Entry};
+use crate::name::{Uid, UserName};
+use crate::node::{Node, NodeId, StoreAddress, StoreConfig};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
 use crate::state::State;
@@ -201,6 +201,15 @@ fn check_node(state: &State, author: NodeId, need: Need, change: &Change) -> Res
     if !held {
         return Err(Refusal::NodeMissing { node: author, need });
     }
+    // What nobody holds and nobody asked for would outlive whoever made it up.
+    if let Change::CertificateIssued { certificate } = change
+        && certificate.holder.is_none()
+        && certificate.by.is_none()
+    {
+        return Err(Refusal::Nothing(
+            "a node says who holds a certificate, or who asked for it",
+        ));
+    }
     if let Change::NodeSet {
         address,
         hosts,
@@ -243,6 +252,23 @@ fn without_trust(author: &User, text: &str) -> Result<(), Refusal> {
         return Err(Refusal::Trust(author.name.clone()));
     }
     Ok(())
+}
+
+/// Who moves the ledger to an etcd of his own can keep every entry from it: that takes a superuser. An
+/// entry of somebody else who has `system` has no effect; a store that takes in a new one refuses it.
+/// Gives who the author is.
+pub(crate) fn store_needs_superuser(state: &State, entry: &Entry) -> Option<UserName> {
+    let Change::StoreSet {
+        store: StoreConfig::Endpoints(_),
+    } = entry.change
+    else {
+        return None;
+    };
+    let Author::User(uid) = entry.author else {
+        return None;
+    };
+    let author = state.user(uid).filter(|user| !user.superuser)?;
+    Some(author.name.clone())
 }
 
 /// How much a user is or would be allowed.

@@ -2,6 +2,9 @@
 
 use minicbor::Decoder;
 
+use palisade_keys::PublicKey;
+
+use crate::codec;
 use crate::entry::{Hash, Head};
 use crate::limits::MAX_ENTRY_BYTES;
 
@@ -35,6 +38,16 @@ pub fn split(bytes: &[u8]) -> Result<Vec<&[u8]>, SplitError> {
         }
     }
     Ok(entries)
+}
+
+/// Whether `bytes` are an entry with a signature of `key`. Nothing else is verified: for what must be cheap
+/// before [`crate::verify`] is not.
+#[must_use]
+pub fn is_signed(bytes: &[u8], key: &PublicKey) -> bool {
+    codec::open(bytes).is_ok_and(|envelope| {
+        let signed = key.verify(&envelope.to_be_signed(), &envelope.signature);
+        signed.is_ok()
+    })
 }
 
 /// How a chain that is shown now relates to the head seen last.

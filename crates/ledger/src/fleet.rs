@@ -6,11 +6,12 @@ use std::sync::Arc;
 use palisade_keys::PublicKey;
 
 use crate::alert::Alert;
-use crate::certificate::{Issued, Revocation};
+use crate::certificate::{CertificateKind, Issued, Revocation};
 use crate::entry::{Hash, Millis};
 use crate::join::{NewToken, Proof, Token, TokenId};
 use crate::limits::{KEEP_EXPIRED_MILLIS, MAX_ISSUED, MAX_TOKENS};
 use crate::map::Map;
+use crate::name::UserName;
 use crate::node::{NewNode, Node, NodeId, StoreConfig};
 use crate::state::{State, trim};
 
@@ -27,6 +28,9 @@ pub(crate) struct Fleet {
     pub(crate) store: Arc<StoreConfig>,
     pub(crate) store_entry: u64,
     pub(crate) issued: Map<Vec<u8>, Arc<Issued>>,
+    /// What is in `issued` by common name, and by holder and end.
+    pub(crate) issued_to: Map<(String, Vec<u8>), ()>,
+    pub(crate) held: Map<(NodeId, Millis, Vec<u8>), ()>,
     pub(crate) revoked: Map<Vec<u8>, Arc<Revocation>>,
     pub(crate) alerts: Map<String, Arc<Alert>>,
     pub(crate) active_ca: Option<Hash>,
@@ -79,10 +83,8 @@ impl Fleet {
         if let Some(node) = self.nodes.remove(&id) {
             self.node_keys.remove(&node.key);
         }
-        let held = |issued: &&Arc<Issued>| issued.holder == Some(id);
-        let serials: Vec<_> = self.issued.values().filter(held).cloned().collect();
-        for issued in serials {
-            self.revoke(&issued.serial, at, format!("node {id} was removed"));
+        for serial in self.held_by(id, Millis(0)) {
+            self.revoke(&serial, at, format!("node {id} was removed"));
         }
         let told = self
             .alerts
@@ -118,12 +120,62 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn issue(&mut self, issued: &Issued, now: Millis) {
+    /// Puts a certificate into the inventory. What is worthless makes room for it.
+    pub(crate) fn issue(&mut self, issued: &Issued, cas: &[Hash], now: Millis) {
         if self.issued.len() >= MAX_ISSUED {
-            self.issued.retain(|_, issued| !is_past(issued.until, now));
+            let revoked = self.revoked.clone();
+            self.issued
+                .retain(|_, issued| !is_worthless(issued, &revoked, cas, now));
+            let left = &self.issued;
+            self.issued_to
+                .retain(|(_, serial), ()| left.contains_key(serial));
+            self.held
+                .retain(|(_, _, serial), ()| left.contains_key(serial));
         }
         let serial = issued.serial.clone();
+        let name = common_name(&issued.subject).to_owned();
+        self.issued_to.insert((name, serial.clone()), ());
+        if let Some(holder) = issued.holder {
+            self.held.insert((holder, issued.until, serial.clone()), ());
+        }
         self.issued.insert(serial, Arc::new(issued.clone()));
+    }
+
+    /// The serial numbers of what a node holds that is good at `from` or later.
+    fn held_by(&self, id: NodeId, from: Millis) -> Vec<Vec<u8>> {
+        let all = self.held.from(&(id, from, Vec::new()));
+        let its = all.take_while(|((holder, _, _), ())| *holder == id);
+        its.map(|((_, _, serial), ())| serial.clone()).collect()
+    }
+
+    /// How many certificates a node holds that are good at `now`.
+    pub(crate) fn good_ones_of(&self, id: NodeId, cas: &[Hash], now: Millis) -> usize {
+        let serials = self.held_by(id, now);
+        let good = |serial: &&Vec<u8>| {
+            let issued = self.issued.get(*serial);
+            issued.is_some_and(|issued| !is_worthless(issued, &self.revoked, cas, now))
+        };
+        serials.iter().filter(good).count()
+    }
+
+    /// Revokes the certificates of these kinds under a user's name.
+    pub(crate) fn forget(
+        &mut self,
+        name: &UserName,
+        kinds: &[CertificateKind],
+        at: Millis,
+        why: &str,
+    ) {
+        let name = name.as_str();
+        let all = self.issued_to.from(&(name.to_owned(), Vec::new()));
+        let his = all.take_while(|((other, _), ())| other == name);
+        let serials: Vec<_> = his.map(|((_, serial), ())| serial.clone()).collect();
+        for serial in serials {
+            let issued = self.issued.get(&serial);
+            if issued.is_some_and(|issued| kinds.contains(&issued.kind)) {
+                self.revoke(&serial, at, why.to_owned());
+            }
+        }
     }
 
     /// The first revocation of a serial number stands, for ever: an entry's time proves nothing, and
@@ -143,11 +195,30 @@ impl Fleet {
         self.tokens.len() >= MAX_TOKENS && !self.tokens.values().any(past)
     }
 
-    /// Whether a further certificate is too many: the expired ones make room.
-    pub(crate) fn is_full_of_certificates(&self, now: Millis) -> bool {
-        let past = |issued: &Arc<Issued>| is_past(issued.until, now);
-        self.issued.len() >= MAX_ISSUED && !self.issued.values().any(past)
+    /// Whether a further certificate is too many: the worthless ones make room.
+    pub(crate) fn is_full_of_certificates(&self, cas: &[Hash], now: Millis) -> bool {
+        let worthless = |issued: &Arc<Issued>| is_worthless(issued, &self.revoked, cas, now);
+        self.issued.len() >= MAX_ISSUED && !self.issued.values().any(worthless)
     }
+}
+
+/// Whether the inventory may forget a certificate when it needs room: it is long past, it was revoked,
+/// which is noted elsewhere, or the CA that signed it is gone.
+fn is_worthless(
+    issued: &Issued,
+    revoked: &Map<Vec<u8>, Arc<Revocation>>,
+    cas: &[Hash],
+    now: Millis,
+) -> bool {
+    let rooted = issued.kind == CertificateKind::IssuingCa;
+    is_past(issued.until, now)
+        || revoked.contains_key(&issued.serial)
+        || !(rooted || cas.contains(&issued.issuer))
+}
+
+/// A subject in the inventory is the common name, and further names behind commas. No user's name has one.
+fn common_name(subject: &str) -> &str {
+    subject.split(',').next().unwrap_or_default()
 }
 
 fn is_past(end: Millis, now: Millis) -> bool {

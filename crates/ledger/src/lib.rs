@@ -40,7 +40,7 @@ pub use address::{AddressError, NodeAddress, is_loopback, parse_host};
 pub use alert::{Alert, AlertTarget, NewAlert};
 pub use authority::Need;
 pub use certificate::{CertificateKind, Issued, Revocation};
-pub use chain::{Continuity, SplitError, continuity, split};
+pub use chain::{Continuity, SplitError, continuity, is_signed, split};
 pub use change::{Change, ImportedUser, NewUser, Setting};
 pub use codec::DecodeError;
 pub use entry::{Author, Entry, Hash, Head, Millis, sign};

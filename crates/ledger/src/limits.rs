@@ -58,9 +58,17 @@ pub const MAX_TOKEN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// URLs of an existing etcd. It recommends up to seven members; the rest is room for a move.
 pub const MAX_ENDPOINTS: usize = 16;
 
-/// Certificates in the inventory that have not expired (expired ones make room when it is needed): those of 10,000 nodes, and of users whose
-/// certificates live for hours.
+/// Certificates in the inventory that are good for something (the expired, the revoked and those of removed
+/// CAs make room when it is needed): those of 10,000 nodes, and of users whose certificates live for
+/// hours.
 pub const MAX_ISSUED: usize = 100_000;
+
+/// Certificates of one node that are good at one time: a node needs four, twice as many while they are
+/// renewed, and again while the issuing CA is rotated. A stolen node can't fill the inventory by asking.
+pub const MAX_HELD: usize = 32;
+
+/// How long a leaf certificate may be good for: 398 days, what browsers take at most.
+pub const MAX_LEAF_MILLIS: u64 = 398 * 24 * 60 * 60 * 1000;
 
 /// Bytes of a certificate's subject as the inventory shows it.
 pub const MAX_SUBJECT_BYTES: usize = 256;

@@ -19,16 +19,16 @@ pub(crate) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
     match change {
         Change::Genesis { .. } => Err(Refusal::Genesis),
         Change::UserAdd { user } => {
-            user.public_key.map_or(Ok(()), |key| no_node(state, key))?;
-            new_user(state, user.uid, &user.name)
+            new_user(state, user.uid, &user.name)?;
+            free_key(state, user.uid, user.public_key)
         }
         Change::UserImport { user } => {
-            no_node(state, user.public_key)?;
             match state.user(user.uid) {
-                Some(known) if known.name == user.name => Ok(()),
-                Some(_) => Err(Refusal::UidTaken(user.uid)),
-                None => new_user(state, user.uid, &user.name),
+                Some(known) if known.name == user.name => {}
+                Some(_) => return Err(Refusal::UidTaken(user.uid)),
+                None => new_user(state, user.uid, &user.name)?,
             }
+            free_key(state, user.uid, Some(user.public_key))
         }
         Change::UserSet {
             uid,
@@ -48,7 +48,7 @@ pub(crate) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
         | Change::UserPassword { uid, .. } => exists(state, *uid),
         Change::UserKey { uid, public_key } => {
             exists(state, *uid)?;
-            no_node(state, *public_key)
+            free_key(state, *uid, Some(*public_key))
         }
         Change::AclSet {
             uid, privileges, ..
@@ -132,12 +132,18 @@ fn check_serial(serial: &[u8]) -> Result<(), Refusal> {
     })
 }
 
-/// A user with a node's key could pose as the node, and the other way round.
-fn no_node(state: &State, key: PublicKey) -> Result<(), Refusal> {
-    match state.node_by_key(&key) {
-        None => Ok(()),
-        Some(_) => Err(Refusal::KeyTaken(key)),
+/// Who has a key is told by it: it has one owner. Nobody proves the key that he is given here, so a user
+/// who took another's public key would be taken for him, or he for the user.
+fn free_key(state: &State, uid: Uid, key: Option<PublicKey>) -> Result<(), Refusal> {
+    let Some(key) = key else { return Ok(()) };
+    let owner = state.user_by_key(&key);
+    if owner.is_some_and(|owner| owner.uid != uid)
+        || state.node_by_key(&key).is_some()
+        || key == *state.cluster_key()
+    {
+        return Err(Refusal::KeyTaken(key));
     }
+    Ok(())
 }
 
 fn check_setting(setting: Setting) -> Result<(), Refusal> {

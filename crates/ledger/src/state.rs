@@ -5,8 +5,10 @@ use std::sync::Arc;
 use palisade_hba::Rules;
 use palisade_keys::PublicKey;
 
+use crate::authority::store_needs_superuser;
+use crate::certificate::CertificateKind;
 use crate::change::{Change, ImportedUser, Setting};
-use crate::entry::{Hash, Head, Millis};
+use crate::entry::{Author, Entry, Hash, Head, Millis};
 use crate::fleet::Fleet;
 use crate::map::Map;
 use crate::name::{Uid, UserName};
@@ -14,6 +16,13 @@ use crate::object::ObjectName;
 use crate::privileges::Privileges;
 use crate::user::User;
 use crate::verify::Verified;
+
+/// The kinds of certificates by which somebody logs in under the common name.
+const CLIENTS: [CertificateKind; 3] = [
+    CertificateKind::User,
+    CertificateKind::Service,
+    CertificateKind::Tool,
+];
 
 /// A verified entry was offered to a state that is not the one it was verified against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +47,8 @@ pub struct State {
     pub(crate) key: PublicKey,
     pub(crate) users: Map<Uid, Arc<User>>,
     pub(crate) names: Map<UserName, Uid>,
-    /// Who has which key; nothing hinders two users from having one together.
-    pub(crate) user_keys: Map<(PublicKey, Uid), ()>,
+    /// The users by their keys.
+    pub(crate) user_keys: Map<PublicKey, Uid>,
     pub(crate) removed: Map<Uid, ()>,
     pub(crate) imported: Map<Uid, Arc<ImportedUser>>,
     pub(crate) acls: Acls,
@@ -84,7 +93,8 @@ impl State {
         self.head
     }
 
-    /// The time of the last entry: the next one's may not be before.
+    /// The ledger's time: the next entry's may not be before. It is that of the last entry whose author
+    /// is a user or the cluster key: a node, of which a cluster has many, does not move it.
     #[must_use]
     pub fn time(&self) -> Millis {
         self.time
@@ -125,12 +135,10 @@ impl State {
         self.names.get(name).and_then(|uid| self.user(*uid))
     }
 
-    /// The users whose key this is, by uid: mostly one.
-    pub fn users_by_key(&self, key: &PublicKey) -> impl Iterator<Item = &User> {
-        let key = *key;
-        let from = self.user_keys.from(&(key, Uid::FIRST));
-        let whose = from.take_while(move |((other, _), ())| *other == key);
-        whose.filter_map(|((_, uid), ())| self.user(*uid))
+    /// The user whose key this is now: a key has one owner.
+    #[must_use]
+    pub fn user_by_key(&self, key: &PublicKey) -> Option<&User> {
+        self.user_keys.get(key).and_then(|uid| self.user(*uid))
     }
 
     /// A uid that was never used, for a user added without one: the one above the highest, or, once
@@ -228,44 +236,47 @@ impl State {
                 head: self.head.seq,
             });
         }
-        self.change(&entry.change, entry.seq, entry.time);
-        self.time = entry.time;
+        self.time = self.time_after(entry);
+        if store_needs_superuser(self, entry).is_none() {
+            self.change(&entry.change, entry.seq, self.time);
+        }
         self.head = verified.head();
         Ok(())
+    }
+
+    /// The ledger's time once it has `entry`. A stolen node could write straight into the store, where
+    /// nobody's clock is asked, and set it to the year 9999: every token would count as expired, and
+    /// everything that is past would be forgotten.
+    pub(crate) fn time_after(&self, entry: &Entry) -> Millis {
+        match entry.author {
+            Author::Node(_) => self.time,
+            Author::Cluster | Author::User(_) => entry.time,
+        }
     }
 
     /// The effect of each kind of change, once it is known to be allowed.
     pub(crate) fn change(&mut self, change: &Change, seq: u64, time: Millis) {
         match change {
             Change::Genesis { .. } => {}
-            Change::UserAdd { user } => self.put(User {
-                uid: user.uid,
-                name: user.name.clone(),
-                disabled: user.disabled,
-                superuser: user.superuser,
-                default_privileges: user.default_privileges,
-                public_key: user.public_key,
-                password: user.password.clone(),
-                changed: seq,
-            }),
-            Change::UserImport { user } => self.import(user, seq),
+            Change::UserAdd { user } => self.put(User::added(user, seq), time),
+            Change::UserImport { user } => self.import(user, seq, time),
             Change::UserSet {
                 uid,
                 superuser,
                 default_privileges,
-            } => self.update(*uid, seq, |user| {
+            } => self.update(*uid, seq, time, |user| {
                 user.superuser = superuser.unwrap_or(user.superuser);
                 user.default_privileges = default_privileges.unwrap_or(user.default_privileges);
             }),
             Change::UserDisabled { uid, disabled } => {
-                self.update(*uid, seq, |user| user.disabled = *disabled);
+                self.update(*uid, seq, time, |user| user.disabled = *disabled);
             }
-            Change::UserRemove { uid } => self.remove(*uid),
+            Change::UserRemove { uid } => self.remove(*uid, time),
             Change::UserKey { uid, public_key } => {
-                self.update(*uid, seq, |user| user.public_key = Some(*public_key));
+                self.update(*uid, seq, time, |user| user.public_key = Some(*public_key));
             }
             Change::UserPassword { uid, verifier } => {
-                self.update(*uid, seq, |user| user.password.clone_from(verifier));
+                self.update(*uid, seq, time, |user| user.password.clone_from(verifier));
             }
             Change::AclSet {
                 object,
@@ -273,11 +284,11 @@ impl State {
                 privileges,
             } => {
                 self.set_acl(object, *uid, *privileges);
-                self.update(*uid, seq, |_| {});
+                self.update(*uid, seq, time, |_| {});
             }
             Change::AclUnset { object, uid } => {
                 self.unset_acl(object, *uid);
-                self.update(*uid, seq, |_| {});
+                self.update(*uid, seq, time, |_| {});
             }
             Change::HbaSet { text } => {
                 if let Ok(rules) = Rules::parse(text) {
@@ -324,7 +335,10 @@ impl State {
                 self.fleet.store = Arc::new(store.clone());
                 self.fleet.store_entry = seq;
             }
-            Change::CertificateIssued { certificate } => self.fleet.issue(certificate, time),
+            Change::CertificateIssued { certificate } => {
+                let cas: Vec<Hash> = self.issuing_cas().map(Hash::of).collect();
+                self.fleet.issue(certificate, &cas, time);
+            }
             Change::AlertAdd { alert } => {
                 let name = alert.name.clone();
                 self.fleet.alerts.insert(name, Arc::new(alert.clone()));
@@ -338,15 +352,18 @@ impl State {
         }
     }
 
-    fn put(&mut self, user: User) {
+    /// Adds a user. A certificate in his name from before he was is not his.
+    fn put(&mut self, user: User, now: Millis) {
+        let why = "there was no user of this name yet";
+        self.fleet.forget(&user.name, &CLIENTS, now, why);
         self.names.insert(user.name.clone(), user.uid);
         if let Some(key) = user.public_key {
-            self.user_keys.insert((key, user.uid), ());
+            self.user_keys.insert(key, user.uid);
         }
         self.users.insert(user.uid, Arc::new(user));
     }
 
-    fn update(&mut self, uid: Uid, seq: u64, edit: impl FnOnce(&mut User)) {
+    fn update(&mut self, uid: Uid, seq: u64, now: Millis, edit: impl FnOnce(&mut User)) {
         if let Some(user) = self.users.get_mut(&uid) {
             let user = Arc::make_mut(user);
             let before = user.public_key;
@@ -354,8 +371,11 @@ impl State {
             user.changed = seq;
             let after = user.public_key;
             if before != after {
-                before.map(|key| self.user_keys.remove(&(key, uid)));
-                after.map(|key| self.user_keys.insert((key, uid), ()));
+                before.map(|key| self.user_keys.remove(&key));
+                after.map(|key| self.user_keys.insert(key, uid));
+                let (name, kinds) = (user.name.clone(), [CertificateKind::User]);
+                self.fleet
+                    .forget(&name, &kinds, now, "the user has another key");
             }
         }
     }
@@ -363,30 +383,34 @@ impl State {
     /// Takes over what the file says now and did not say before. What it said all along may have been
     /// changed in the ledger since, and stands: a user disabled there is not let in again because
     /// his privileges changed in the file.
-    fn import(&mut self, read: &ImportedUser, seq: u64) {
+    fn import(&mut self, read: &ImportedUser, seq: u64, now: Millis) {
         let before = self.imported.insert(read.uid, Arc::new(read.clone()));
         if self.users.contains_key(&read.uid) {
             let before = before.as_deref();
-            self.update(read.uid, seq, |user| user.take_over(before, read));
+            self.update(read.uid, seq, now, |user| user.take_over(before, read));
             return;
         }
-        self.put(User {
-            uid: read.uid,
-            name: read.name.clone(),
-            disabled: read.disabled,
-            superuser: read.superuser,
-            default_privileges: read.default_privileges,
-            public_key: Some(read.public_key),
-            password: None,
-            changed: seq,
-        });
+        self.put(
+            User {
+                uid: read.uid,
+                name: read.name.clone(),
+                disabled: read.disabled,
+                superuser: read.superuser,
+                default_privileges: read.default_privileges,
+                public_key: Some(read.public_key),
+                password: None,
+                changed: seq,
+            },
+            now,
+        );
     }
 
-    fn remove(&mut self, uid: Uid) {
+    fn remove(&mut self, uid: Uid, now: Millis) {
         if let Some(user) = self.users.remove(&uid) {
+            let why = "the user was removed";
+            self.fleet.forget(&user.name, &CLIENTS, now, why);
             self.names.remove(&user.name);
-            user.public_key
-                .map(|key| self.user_keys.remove(&(key, uid)));
+            user.public_key.map(|key| self.user_keys.remove(&key));
         }
         self.removed.insert(uid, ());
         self.imported.remove(&uid);

@@ -3,7 +3,7 @@
 use palisade_keys::{PublicKey, ScramVerifier};
 use serde::Serialize;
 
-use crate::change::ImportedUser;
+use crate::change::{ImportedUser, NewUser};
 use crate::name::{Uid, UserName};
 use crate::privileges::Privileges;
 use crate::show;
@@ -33,6 +33,20 @@ pub struct User {
 }
 
 impl User {
+    /// A user as the entry of this number adds him.
+    pub(crate) fn added(new: &NewUser, seq: u64) -> Self {
+        Self {
+            uid: new.uid,
+            name: new.name.clone(),
+            disabled: new.disabled,
+            superuser: new.superuser,
+            default_privileges: new.default_privileges,
+            public_key: new.public_key,
+            password: new.password.clone(),
+            changed: seq,
+        }
+    }
+
     /// Whether the user may log in at all.
     #[must_use]
     pub fn may_log_in(&self) -> bool {

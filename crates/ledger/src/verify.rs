@@ -67,6 +67,16 @@ impl Verified {
         }
     }
 
+    /// Refuses it if it has no effect on `state` (the one that it was verified against), since it moves
+    /// the ledger to an etcd of its author's choice and he is no superuser. A store that takes in a
+    /// new entry asks this; one that reads an old entry back does not.
+    pub fn check_effect(&self, state: &State) -> Result<(), Refusal> {
+        match authority::store_needs_superuser(state, &self.entry) {
+            Some(author) => Err(Refusal::Store(author)),
+            None => Ok(()),
+        }
+    }
+
     /// The head of the chain that ends with this entry.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -99,13 +109,13 @@ pub enum Refusal {
         /// The number that it claims.
         seq: u64,
     },
-    /// Its time lies before the entry before it: whoever signs takes the later of his clock and
+    /// Its time lies before the ledger's: whoever signs takes the later of his clock and
     /// [`State::time`]. (The cluster key may go back, to heal a ledger whose time ran ahead.)
-    #[error("its time, {time}, lies before the last entry's, {last}")]
+    #[error("its time, {time}, lies before the ledger's, {last}")]
     Time {
         /// Its time.
         time: Millis,
-        /// The last entry's.
+        /// The ledger's.
         last: Millis,
     },
     /// Its author is no user.
@@ -144,6 +154,12 @@ pub enum Refusal {
         "user {0} may not set rules with the method trust, by which anybody logs in as anybody: only a superuser may"
     )]
     Trust(UserName),
+    /// Who chooses the etcd decides what gets into the ledger.
+    #[error(
+        "user {0} may not move the ledger to another etcd, whose owner could keep every change from it: \
+         only a superuser may"
+    )]
+    Store(UserName),
     /// Its author is no node.
     #[error("its author, node {0}, is not a node of the cluster")]
     UnknownNode(NodeId),

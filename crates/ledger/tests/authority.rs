@@ -590,7 +590,7 @@ fn no_sequence_of_a_managers_changes_gives_him_more() {
         Refusal::UidTaken(uid(2))
     );
     let heir = NewUser {
-        public_key: Some(public("author")),
+        public_key: Some(public("author again")),
         ..user(10, "target", Privileges::NONE)
     };
     world.does("author", Change::UserAdd { user: heir });

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use common::{EXPIRES, World, address, alert, cluster_key, issued, node_id, uid};
 use palisade_ledger::{
-    AlertTarget, Author, CertificateKind, Change, Hash, Issued, Millis, NewAlert, Refusal,
-    StoreConfig, limits, sign, verify,
+    AlertTarget, Author, CertificateKind, Change, Hash, ImportedUser, Issued, Millis, NewAlert,
+    Privileges, Refusal, StoreConfig, limits, sign, verify,
 };
 
 fn issue(certificate: Issued) -> Change {
@@ -86,9 +86,183 @@ fn the_inventory_names_what_there_is() {
     ] {
         assert_eq!(other(&|c| c.subject = subject.to_owned()).is_ok(), good);
     }
-    let end = limits::MAX_TIME_MILLIS;
-    assert_eq!(other(&|c| c.until = Millis(end)), Ok(()));
-    assert!(other(&|c| c.until = Millis(end + 1)).is_err());
+    let entry = world.state.time().0 + 1000;
+    let (leaf, end) = (entry + limits::MAX_LEAF_MILLIS, limits::MAX_TIME_MILLIS);
+    assert_eq!(other(&|c| c.until = Millis(leaf)), Ok(()));
+    assert!(other(&|c| c.until = Millis(leaf + 1)).is_err());
+    for (until, good) in [(end, true), (end + 1, false)] {
+        let rooted = other(&|c| {
+            c.until = Millis(until);
+            c.kind = CertificateKind::IssuingCa;
+        });
+        assert_eq!(rooted.is_ok(), good);
+    }
+    // A node says for whom; what is nobody's would outlive the node that made it up.
+    let of = |holder, by| {
+        other(&|c| {
+            c.holder = holder;
+            c.by = by;
+        })
+    };
+    assert!(matches!(of(None, None), Err(Refusal::Nothing(_))));
+    assert_eq!(of(None, Some(uid(2))), Ok(()));
+    let certificate = Issued {
+        holder: None,
+        ..issued(&[0x60])
+    };
+    assert!(world.tries("root", issue(certificate)).is_ok());
+}
+
+#[test]
+fn a_node_holds_so_many_good_certificates_and_no_more() {
+    let mut world = World::with_nodes();
+    let of = |number: usize, until: Millis| {
+        issue(Issued {
+            holder: Some(node_id(1)),
+            until,
+            ..issued(&[0x70, u8::try_from(number).unwrap()])
+        })
+    };
+    // Those that are past do not count.
+    let now = Millis(world.state.time().0 + 1);
+    for number in 0..4 {
+        world.does("node 1", of(number, now));
+    }
+    for number in 4..limits::MAX_HELD + 4 {
+        world.does("node 2", of(number, EXPIRES));
+    }
+    let more = of(100, EXPIRES);
+    for author in ["node 1", "node 2", "root"] {
+        let refused = world.tries(author, more.clone());
+        assert!(matches!(refused, Err(Refusal::Bounds { .. })), "{author}");
+    }
+    // Another node's are not touched; one that is revoked makes room, and so does a CA that is gone.
+    assert!(world.tries("node 1", issue(issued(&[0x60]))).is_ok());
+    let mut other = world.clone();
+    world.does(
+        "root",
+        Change::CertificateRevoke {
+            serial: vec![0x70, 5],
+            reason: String::new(),
+        },
+    );
+    assert!(world.tries("node 1", more.clone()).is_ok());
+    let second = vec![0x30, 0x01, 0x00];
+    let issuer = Hash::of(&second);
+    other.force(Change::IssuingCaAdd {
+        certificate: second,
+    });
+    other.force(Change::IssuingCaRemove {
+        certificate: Hash::of(&[0x30, 0x00]),
+    });
+    let Change::CertificateIssued { certificate } = more else {
+        panic!("a certificate")
+    };
+    let renewed = Issued {
+        issuer,
+        ..certificate
+    };
+    assert!(other.tries("node 1", issue(renewed)).is_ok());
+}
+
+// --- Certificates in a user's name ---
+
+/// One of each kind under this name, and one of another's.
+fn in_the_name(world: &mut World, name: &str, first: u8) {
+    let kinds = [
+        CertificateKind::Server,
+        CertificateKind::Store,
+        CertificateKind::User,
+        CertificateKind::Service,
+        CertificateKind::Tool,
+    ];
+    for (serial, kind) in (first..).zip(kinds) {
+        let subject = match kind {
+            CertificateKind::Service => format!("{name}, db.example.com"),
+            _ => name.to_owned(),
+        };
+        let certificate = Issued {
+            subject,
+            kind,
+            ..issued(&[serial])
+        };
+        world.does("node 1", issue(certificate));
+    }
+    let near = Issued {
+        subject: format!("{name}2"),
+        kind: CertificateKind::User,
+        ..issued(&[first + 5])
+    };
+    world.does("node 1", issue(near));
+}
+
+fn revoked(world: &World, first: u8) -> Vec<u8> {
+    let all = (0..6).filter(|at| world.state.is_revoked(&[first + at]));
+    all.collect()
+}
+
+/// Who has `system` may make a certificate for a tool; not one by which it logs in as a user who comes
+/// later.
+#[test]
+fn a_certificate_from_before_its_user_is_not_his() {
+    let mut world = World::with_nodes();
+    in_the_name(&mut world, "bob", 0x60);
+    assert!(revoked(&world, 0x60).is_empty());
+    let bob = common::user(9, "bob", Privileges::NONE);
+    world.does("root", Change::UserAdd { user: bob });
+    assert_eq!(revoked(&world, 0x60), [2, 3, 4]);
+    in_the_name(&mut world, "carol", 0x70);
+    let carol = common::imported(10, "carol", Privileges::NONE);
+    world.force(Change::UserImport {
+        user: carol.clone(),
+    });
+    assert_eq!(revoked(&world, 0x70), [2, 3, 4]);
+    // What he is given as a user is his, whatever the file says of him again.
+    in_the_name(&mut world, "carol", 0x90);
+    world.force(Change::UserImport { user: carol });
+    assert!(revoked(&world, 0x90).is_empty());
+}
+
+#[test]
+fn a_removed_users_certificates_are_not_his_namesakes() {
+    let mut world = World::with_nodes();
+    in_the_name(&mut world, "target", 0x60);
+    world.does("root", Change::UserRemove { uid: uid(2) });
+    assert_eq!(revoked(&world, 0x60), [2, 3, 4]);
+    let reason = |world: &World| {
+        let mut all = world.state.revocations();
+        all.find(|(serial, _)| *serial == [0x62]).unwrap().1.clone()
+    };
+    assert_eq!(reason(&world).reason, "the user was removed");
+    assert_eq!(reason(&world).at, world.state.time());
+    let heir = common::user(9, "target", Privileges::NONE);
+    world.does("root", Change::UserAdd { user: heir });
+    assert_eq!(reason(&world).reason, "the user was removed");
+    let folded = common::fold(&world.log, &cluster_key().public()).unwrap();
+    assert_eq!(folded, world.state);
+}
+
+/// A thief of a key who made himself a certificate loses both.
+#[test]
+fn a_users_new_key_revokes_what_the_old_one_asked_for() {
+    let mut world = World::with_nodes();
+    in_the_name(&mut world, "target", 0x60);
+    let key = |name: &str| Change::UserKey {
+        uid: uid(2),
+        public_key: common::public(name),
+    };
+    world.does("target", key("target"));
+    assert!(revoked(&world, 0x60).is_empty());
+    world.does("target", key("target again"));
+    assert_eq!(revoked(&world, 0x60), [2]);
+    // The file's new key is one as well.
+    let read = ImportedUser {
+        public_key: common::public("target of the file"),
+        ..common::imported(2, "target", Privileges::NONE)
+    };
+    in_the_name(&mut world, "target", 0x70);
+    world.force(Change::UserImport { user: read });
+    assert_eq!(revoked(&world, 0x70), [2]);
 }
 
 /// An entry's time is its author's word: who writes to a shared store behind the daemons' backs could
@@ -225,6 +399,41 @@ fn the_store_is_reached_by_tls_alone() {
     world.does("root", set(&many(3)));
     assert_eq!(world.state.store(), &StoreConfig::Endpoints(many(3)));
     assert_eq!(world.state.store_entry(), world.state.head().seq);
+}
+
+/// Who chooses the etcd can keep every entry from the ledger, his own removal too.
+#[test]
+fn the_ledger_moves_to_a_superusers_etcd_alone() {
+    let mut world = World::with_nodes();
+    world.does(
+        "root",
+        Change::UserSet {
+            uid: uid(2),
+            superuser: None,
+            default_privileges: Some(Privileges::SYSTEM),
+        },
+    );
+    let set = |store| Change::StoreSet { store };
+    let elsewhere = StoreConfig::Endpoints(vec!["https://etcd.example.net:2379".to_owned()]);
+    let refused = world.tries("target", set(elsewhere.clone())).unwrap();
+    let name = palisade_ledger::UserName::new("target").unwrap();
+    assert_eq!(
+        refused.check_effect(&world.state),
+        Err(Refusal::Store(name))
+    );
+    // Written straight into the store it has no effect.
+    world.apply(&refused);
+    assert_eq!(world.state.store(), &StoreConfig::Embedded);
+    assert_eq!(world.state.store_entry(), 0);
+    let own = world.tries("target", set(StoreConfig::Managed)).unwrap();
+    assert_eq!(own.check_effect(&world.state), Ok(()));
+    let superuser = world.tries("root", set(elsewhere.clone())).unwrap();
+    assert_eq!(superuser.check_effect(&world.state), Ok(()));
+    world.apply(&superuser);
+    assert_eq!(world.state.store(), &elsewhere);
+    let mut rescued = World::with_nodes();
+    rescued.force(set(elsewhere.clone()));
+    assert_eq!(rescued.state.store(), &elsewhere);
 }
 
 // --- Alerts ---

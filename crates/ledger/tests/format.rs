@@ -15,9 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{
-    KINDS, cluster_key, fold, golden, golden_bytes, payload_of, sealed, signer_of, unhex,
+    KINDS, World, cluster_key, fold, golden, golden_bytes, imported, issued, node_id, payload_of,
+    public, sealed, signer_of, uid, unhex, user,
 };
-use palisade_ledger::{limits, split};
+use palisade_ledger::{
+    Author, CertificateKind, Change, Hash, ImportedUser, Issued, Millis, NewUser, Privileges,
+    limits, sign, split, verify,
+};
 use palisade_testkit::chain::Chains;
 use palisade_testkit::{TempDir, temp_dir};
 
@@ -191,6 +195,172 @@ fn another_verifier_is_as_strict() {
     let all = offered.files.len();
     let accepted = offered.compare();
     assert!(accepted > all / 50, "{accepted} of {all}");
+}
+
+/// A certificate of node 2's.
+fn certificate(serial: u8, kind: CertificateKind, subject: &str) -> Change {
+    let certificate = Issued {
+        subject: subject.to_owned(),
+        kind,
+        ..issued(&[serial])
+    };
+    Change::CertificateIssued { certificate }
+}
+
+fn revoke(serial: u8) -> Change {
+    Change::CertificateRevoke {
+        serial: vec![serial],
+        reason: String::new(),
+    }
+}
+
+impl Offered {
+    /// Offers a world with one more entry, whether or not it holds.
+    fn offer_step(&mut self, world: &World, author: &str, change: Change, time: Option<u64>) {
+        let who = match author.split(' ').nth(1) {
+            Some(number) => Author::Node(number.parse().unwrap()),
+            None => Author::User(world.state.user_by_name(author).unwrap().uid),
+        };
+        let mut entry = world.next(who, change);
+        entry.time = time.map_or(entry.time, Millis);
+        let bytes = sign(&entry, &common::key(author)).unwrap();
+        self.offer(&[world.log.concat(), bytes].concat());
+    }
+
+    /// A fair part held, and a fair part not.
+    fn compare_both(self) {
+        let all = self.files.len();
+        let accepted = self.compare();
+        assert!(
+            accepted > all / 4 && accepted < all * 3 / 4,
+            "{accepted} of {all}"
+        );
+    }
+}
+
+/// Whose certificates are revoked by the way: they can't be revoked again.
+#[test]
+fn another_verifier_knows_whose_certificates_go_with_him() {
+    let mut world = World::with_nodes();
+    let kinds = [
+        CertificateKind::Server,
+        CertificateKind::User,
+        CertificateKind::Service,
+        CertificateKind::Tool,
+    ];
+    for (serial, kind) in (0x60..).zip(kinds) {
+        world.does("node 1", certificate(serial, kind, "bob, bob.example.com"));
+        world.does("node 1", certificate(serial + 0x10, kind, "target"));
+    }
+    let mut offered = Offered::new();
+    let add = Change::UserAdd {
+        user: user(9, "bob", Privileges::NONE),
+    };
+    let key = Change::UserKey {
+        uid: uid(2),
+        public_key: public("target again"),
+    };
+    let remove = Change::UserRemove { uid: uid(2) };
+    for (author, change) in [("root", add), ("root", remove), ("target", key)] {
+        let mut world = world.clone();
+        world.does(author, change);
+        for serial in (0x60..0x64).chain(0x70..0x74) {
+            offered.offer_step(&world, "root", revoke(serial), None);
+        }
+    }
+    // Imported anew, and again with another key.
+    let bob = imported(9, "bob", Privileges::NONE);
+    world.force(Change::UserImport { user: bob.clone() });
+    world.does("node 1", certificate(0x80, CertificateKind::User, "bob"));
+    world.force(Change::UserImport { user: bob.clone() });
+    offered.offer_step(&world, "root", revoke(0x61), None);
+    offered.offer_step(&world, "root", revoke(0x80), None);
+    world.force(Change::UserImport {
+        user: ImportedUser {
+            public_key: public("bob again"),
+            ..bob
+        },
+    });
+    offered.offer_step(&world, "root", revoke(0x80), None);
+    offered.compare_both();
+}
+
+#[test]
+fn another_verifier_knows_that_a_key_has_one_owner_and_a_ca_one_life() {
+    let mut world = World::with_nodes();
+    let mut offered = Offered::new();
+    for name in ["target", "root", "cluster main", "node 1", "nobody"] {
+        let own = Change::UserKey {
+            uid: uid(2),
+            public_key: public(name),
+        };
+        offered.offer_step(&world, "target", own, None);
+        let with = NewUser {
+            public_key: Some(public(name)),
+            ..user(9, "new", Privileges::NONE)
+        };
+        offered.offer_step(&world, "root", Change::UserAdd { user: with }, None);
+    }
+    let ca = vec![0x30, 0x00];
+    world.does(
+        "root",
+        Change::IssuingCaRemove {
+            certificate: Hash::of(&ca),
+        },
+    );
+    for certificate in [ca, vec![0x30, 0x01, 0x00]] {
+        let add = Change::IssuingCaAdd { certificate };
+        offered.offer_step(&world, "root", add, None);
+    }
+    offered.compare_both();
+}
+
+#[test]
+fn another_verifier_knows_the_ledgers_time_and_how_long_a_certificate_is_good() {
+    let mut world = World::with_nodes();
+    let mut offered = Offered::new();
+    let (begin, end) = (world.state.time().0 + 1000, limits::MAX_TIME_MILLIS);
+    let leaf = begin + limits::MAX_LEAF_MILLIS;
+    for (until, kind) in [
+        (leaf, CertificateKind::Server),
+        (leaf + 1, CertificateKind::Server),
+        (end, CertificateKind::IssuingCa),
+        (end + 1, CertificateKind::IssuingCa),
+    ] {
+        for holder in [Some(node_id(2)), None] {
+            let certificate = Issued {
+                kind,
+                until: Millis(until),
+                holder,
+                ..issued(&[0x90])
+            };
+            let change = Change::CertificateIssued { certificate };
+            offered.offer_step(&world, "node 1", change.clone(), Some(begin));
+            offered.offer_step(&world, "root", change, Some(begin));
+        }
+    }
+    // A node's clock.
+    let mut entry = world.next(Author::Node(node_id(2)), common::rotate(2, "node 2 again"));
+    entry.time = Millis(end);
+    let bytes = sign(&entry, &common::key("node 2")).unwrap();
+    let verified = verify(&world.state, &bytes).unwrap();
+    world.apply(&verified);
+    let time = world.state.time().0;
+    let more = |serial| certificate(serial, CertificateKind::Store, "a");
+    for at in [time - 1, time, time + 1] {
+        offered.offer_step(&world, "node 1", more(0x90), Some(at));
+        offered.offer_step(&world, "root", revoke(0x90), Some(at));
+    }
+    // Node 2 has one.
+    for serial in 0xa0..0xa0 + 30 {
+        world.does("node 1", more(serial));
+    }
+    offered.offer_step(&world, "node 1", more(0xc0), None);
+    world.does("node 1", more(0xc0));
+    offered.offer_step(&world, "node 1", more(0xc1), None);
+    world.does("root", revoke(0xa0));
+    offered.offer_step(&world, "node 1", more(0xc1), None);
+    offered.compare_both();
 }
 
 /// Offers the beginning with each of the steps behind it: a fair part must hold, and a fair part not.

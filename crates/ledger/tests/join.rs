@@ -173,6 +173,37 @@ fn an_expired_claim_is_refused() {
     assert_eq!(other.check_clock(&world.state, Millis(u64::MAX)), Ok(()));
 }
 
+/// A stolen node writes what it likes straight into a shared store, where no clock is asked: its entry
+/// does not move the ledger's time to the year 9999, after which every token counted as expired.
+#[test]
+fn a_nodes_clock_is_its_own() {
+    let mut world = World::with_nodes();
+    let before = world.state.time();
+    let change = Change::NodeSet {
+        id: node_id(2),
+        address: None,
+        hosts: Some(Vec::new()),
+        store: None,
+    };
+    let mut entry = world.next(Author::Node(node_id(2)), change);
+    entry.time = Millis(limits::MAX_TIME_MILLIS);
+    let bytes = sign(&entry, &key("node 2")).unwrap();
+    let verified = verify(&world.state, &bytes).unwrap();
+    world.apply(&verified);
+    assert_eq!(world.state.time(), before);
+    world.does("node 5", join(node(5), "open"));
+    assert_eq!(world.state.time(), before);
+    // Nor does it go back.
+    let mut early = world.next(Author::Node(node_id(2)), rotate(2, "node 2 again"));
+    early.time = Millis(before.0 - 1);
+    let early = verify(&world.state, &sign(&early, &key("node 2")).unwrap());
+    assert!(matches!(early, Err(Refusal::Time { .. })));
+    world.does("root", Change::NodeRemove { id: node_id(2) });
+    assert!(world.state.time() > before);
+    let revoked = world.state.revocations().find(|(s, _)| *s == [0x51]);
+    assert_eq!(revoked.unwrap().1.at, world.state.time());
+}
+
 #[test]
 fn a_revoked_token_joins_nobody() {
     let mut world = World::with_nodes();
@@ -459,16 +490,44 @@ fn a_key_has_one_owner() {
             public_key: public(of),
         };
         assert_eq!(world.tries("root", own).unwrap_err(), refused);
-        for number in [2, 9] {
+        for (number, name) in [(2, "target"), (9, "new")] {
             let read = palisade_ledger::ImportedUser {
                 public_key: public(of),
-                ..imported(number, "target", Privileges::NONE)
+                ..imported(number, name, Privileges::NONE)
             };
             let read = Change::UserImport { user: read };
             let result = world.attempt(Author::Cluster, &cluster_key(), read);
             assert_eq!(result.unwrap_err(), refused);
         }
     }
+    // Nor another user's, nor the cluster's: nobody proves the key that he is given here, and would be
+    // taken for its owner.
+    for of in ["root", "cluster main"] {
+        let refused = Refusal::KeyTaken(public(of));
+        let with = palisade_ledger::NewUser {
+            public_key: Some(public(of)),
+            ..user(9, "new", Privileges::NONE)
+        };
+        let add = world.tries("root", Change::UserAdd { user: with });
+        assert_eq!(add.unwrap_err(), refused);
+        let own = Change::UserKey {
+            uid: uid(2),
+            public_key: public(of),
+        };
+        assert_eq!(world.tries("target", own).unwrap_err(), refused);
+        for (number, name) in [(2, "target"), (9, "new")] {
+            let read = palisade_ledger::ImportedUser {
+                public_key: public(of),
+                ..imported(number, name, Privileges::NONE)
+            };
+            let read = Change::UserImport { user: read };
+            let result = world.attempt(Author::Cluster, &cluster_key(), read);
+            assert_eq!(result.unwrap_err(), refused);
+        }
+    }
+    let root = world.state.user(uid(1));
+    assert_eq!(world.state.user_by_key(&public("root")), root);
+    assert_eq!(world.state.user_by_key(&public("nobody")), None);
     // The key of a removed node or a removed user is nobody's.
     world.does("root", Change::UserRemove { uid: uid(2) });
     let heir = NewNode {
@@ -613,6 +672,7 @@ fn a_removed_nodes_certificates_are_revoked_and_nobody_elses() {
     };
     let of_nobody = palisade_ledger::Issued {
         holder: None,
+        by: Some(uid(1)),
         ..issued(&[0x72])
     };
     for certificate in [of_one, of_nobody, issued(&[0x73])] {

@@ -615,7 +615,7 @@ class State:
         need(entry.seq == self.seq + 1, "not the next entry")
         need(entry.prev == self.hash, "it continues another chain")
         cluster = entry.cluster
-        need(cluster or entry.time >= self.time, "its time lies before the last entry's")
+        need(cluster or entry.time >= self.time, "its time lies before the ledger's")
         author, key = None, self.key
         if entry.author is not None:
             author = self.users.get(entry.author)
@@ -645,7 +645,10 @@ class State:
         self.apply(entry)
         if not cluster and entry.number in (2, 3, 4):
             need(not before or self.superusers(), "it would leave no enabled superuser")
-        self.seq, self.hash, self.time = entry.seq, digest, entry.time
+        self.seq, self.hash, self.time = entry.seq, digest, self.time_after(entry)
+
+    def time_after(self, entry):
+        return entry.time if entry.node is None else self.time
 
     def superusers(self):
         return sum(user["superuser"] and not user["disabled"] for user in self.users.values())
@@ -691,6 +694,9 @@ class State:
         need(number in (19, 20, 25), "a node may not")
         if number in (19, 20):
             need(fields[0] == entry.node, "only that node may")
+        if number == 25:
+            named = (fields[0]["holder"], fields[0]["by"])
+            need(named != (None, None), "a certificate of nobody's")
         if number == 20:
             _, address, hosts, store = fields
             for host in (hosts or []) + [host for host, _ in [address or ("", 0), *(store or ())]]:
@@ -734,7 +740,8 @@ class State:
             longest = entry.time + 366 * 24 * 60 * 60 * 1000
             need(entry.time < token["expires"] <= longest, "a token's end")
             need(len(plain(token["note"]).encode()) <= 256, "a note")
-            valid = [t for t in self.tokens.values() if not past(t["expires"], entry.time)]
+            now = self.time_after(entry)
+            valid = [t for t in self.tokens.values() if not past(t["expires"], now)]
             need(len(self.tokens) < 10_000 or len(valid) < len(self.tokens), "too many tokens")
         elif number == 22:
             self.usable(fields[0])
@@ -746,7 +753,7 @@ class State:
                 need(url.startswith("https://"), "an endpoint without TLS")
                 address_of(url[8:])
         elif number == 25:
-            self.new_certificate(fields[0], entry.time)
+            self.new_certificate(fields[0], entry)
         elif number == 26:
             alert = fields[0]
             word(alert["name"])
@@ -772,8 +779,10 @@ class State:
         keys = [self.key, *(somebody["key"] for somebody in everybody)]
         need(key not in keys, "somebody's key")
 
-    def no_nodes_key(self, key):
-        need(key not in (node["key"] for node in self.nodes.values()), "a node's key")
+    def free_key(self, uid, key):
+        others = [user for user in self.users.values() if user["uid"] != uid]
+        keys = [self.key, *(somebody["key"] for somebody in [*self.nodes.values(), *others])]
+        need(key is None or key not in keys, "somebody's key")
 
     def free_address(self, id, address):
         others = (node["address"] for i, node in self.nodes.items() if i != id)
@@ -785,7 +794,7 @@ class State:
         need(not token["used"] and not token["revoked"], "a token that was used or revoked")
         return token
 
-    def new_certificate(self, issued, time):
+    def new_certificate(self, issued, entry):
         serial = issued["serial"]
         need(1 <= len(serial) <= 20 and serial[0] != 0, "a serial number")
         need(serial not in self.issued and serial not in self.revoked, "a serial number in use")
@@ -795,9 +804,23 @@ class State:
         need(holder is None or holder in self.nodes, "no such node")
         need(holder is None or not self.nodes[holder]["pending"], "a node that waits")
         need(user is None or user in self.users, "no such user")
-        need(issued["until"] <= 253402300799999, "a time")
-        valid = [i for i in self.issued.values() if not past(i["until"], time)]
-        need(len(self.issued) < 100_000 or len(valid) < len(self.issued), "too many certificates")
+        longest = 253402300799999 if issued["kind"] == 5 else entry.time + 398 * 24 * 60 * 60 * 1000
+        need(issued["until"] <= min(longest, 253402300799999), "a time")
+        held = [i for i in self.issued.values() if holder is not None and i["holder"] == holder]
+        good = [i for i in held if i["until"] >= entry.time and not self.worthless(i, entry.time)]
+        need(len(good) < 32, "too many certificates of one node")
+        if len(self.issued) >= 100_000:
+            now = self.time_after(entry)
+            need(any(self.worthless(i, now) for i in self.issued.values()), "too many certificates")
+
+    def worthless(self, issued, time):
+        gone = issued["kind"] != 5 and issued["issuer"] not in map(sha256, self.cas)
+        return gone or issued["serial"] in self.revoked or past(issued["until"], time)
+
+    def forget(self, name, kinds):
+        """Revokes the certificates in a user's name."""
+        his = (i for i in self.issued.values() if i["subject"].split(",")[0] == name)
+        self.revoked.update(i["serial"] for i in his if i["kind"] in kinds)
 
     def apply_to_nodes(self, entry):
         number, fields = entry.number, entry.fields
@@ -822,7 +845,8 @@ class State:
         elif number == 21:
             if len(self.tokens) >= 10_000:
                 tokens = self.tokens.items()
-                self.tokens = {i: t for i, t in tokens if not past(t["expires"], entry.time)}
+                now = self.time_after(entry)
+                self.tokens = {i: t for i, t in tokens if not past(t["expires"], now)}
             self.tokens[fields[0]["id"]] = dict(fields[0])
         elif number == 22:
             self.tokens[fields[0]]["revoked"] = True
@@ -830,8 +854,8 @@ class State:
             self.secret = fields[0]
         elif number == 25:
             if len(self.issued) >= 100_000:
-                all_of_them = self.issued.items()
-                self.issued = {s: i for s, i in all_of_them if not past(i["until"], entry.time)}
+                all_of_them, now = self.issued.items(), self.time_after(entry)
+                self.issued = {s: i for s, i in all_of_them if not self.worthless(i, now)}
             self.issued[fields[0]["serial"]] = fields[0]
         elif number == 26:
             self.alerts[fields[0]["name"]] = fields[0]
@@ -845,9 +869,9 @@ class State:
         if number >= 15:
             self.make_sense_of_nodes(entry)
         if number in (1, 14):
-            self.no_nodes_key(fields[0]["key"])
+            self.free_key(fields[0]["uid"], fields[0]["key"])
         if number == 5:
-            self.no_nodes_key(fields[1])
+            self.free_key(fields[0], fields[1])
         need(number != 0, "a second genesis")
         if number in (1, 14):
             user = fields[0]
@@ -888,6 +912,13 @@ class State:
         number, fields = entry.number, entry.fields
         if number >= 15:
             self.apply_to_nodes(entry)
+        keys = {}
+        if number in (5, 14):
+            keys = {uid: user["key"] for uid, user in self.users.items()}
+        if number == 4:
+            self.forget(self.users[fields[0]]["name"], (2, 3, 4))
+        elif number in (1, 14) and fields[0]["uid"] not in self.users:
+            self.forget(fields[0]["name"], (2, 3, 4))
         if number == 1:
             self.users[fields[0]["uid"]] = dict(fields[0])
         elif number == 2:
@@ -922,6 +953,10 @@ class State:
             for what in ("disabled", "superuser", "flags", "key"):
                 if before is None or before[what] != said[what]:
                     user[what] = said[what]
+        if number in (5, 14):
+            uid = fields[0] if number == 5 else fields[0]["uid"]
+            if uid in keys and keys[uid] != self.users[uid]["key"]:
+                self.forget(self.users[uid]["name"], (2,))
 
 
 def verify(data, expected):

@@ -102,6 +102,7 @@ fn admit(state: &mut State, bytes: &[u8], now: Millis) -> Result<Verified, Appen
         return Err(AppendError::Ahead { time, now });
     }
     verified.check_clock(state, now)?;
+    verified.check_effect(state)?;
     state
         .apply(&verified)
         .map_err(|stale| AppendError::Store(stale.to_string()))?;

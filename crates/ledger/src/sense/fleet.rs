@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use palisade_keys::{PublicKey, Signature};
 
-use super::{bound, check_serial, comment, exists, is_ca, no_node, plain};
+use super::{bound, check_serial, comment, exists, plain};
 use crate::address::{self, NodeAddress};
 use crate::alert::{AlertTarget, NewAlert};
 use crate::certificate::{CertificateKind, Issued};
 use crate::change::Change;
-use crate::entry::{Entry, Millis};
+use crate::entry::{Entry, Hash, Millis};
 use crate::join::{NewToken, Proof, TokenId, join_message, rotate_message};
 use crate::limits;
 use crate::node::{NewNode, Node, NodeId, StoreConfig};
@@ -63,7 +63,7 @@ pub(super) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
             news(!same, "this is the cluster secret already")
         }
         Change::StoreSet { store } => check_store(store),
-        Change::CertificateIssued { certificate } => issued(state, certificate, entry.time),
+        Change::CertificateIssued { certificate } => issued(state, certificate, entry),
         Change::AlertAdd { alert } => new_alert(state, alert),
         Change::AlertRemove { name } => match state.alert(name) {
             Some(_) => Ok(()),
@@ -113,8 +113,8 @@ fn new_node(state: &State, node: &NewNode) -> Result<(), Refusal> {
 
 /// A node's key is nobody else's.
 fn new_key(state: &State, key: &PublicKey) -> Result<(), Refusal> {
-    no_node(state, *key)?;
-    if state.users_by_key(key).next().is_some() || key == state.cluster_key() {
+    let taken = state.node_by_key(key).is_some() || state.user_by_key(key).is_some();
+    if taken || key == state.cluster_key() {
         return Err(Refusal::KeyTaken(*key));
     }
     Ok(())
@@ -256,7 +256,7 @@ fn check_store(store: &StoreConfig) -> Result<(), Refusal> {
     distinct("the list of endpoints", urls)
 }
 
-fn issued(state: &State, certificate: &Issued, time: Millis) -> Result<(), Refusal> {
+fn issued(state: &State, certificate: &Issued, entry: &Entry) -> Result<(), Refusal> {
     check_serial(&certificate.serial)?;
     let serial = &certificate.serial;
     if state.issued_by_serial(serial).is_some() || state.is_revoked(serial) {
@@ -267,22 +267,33 @@ fn issued(state: &State, certificate: &Issued, time: Millis) -> Result<(), Refus
     plain("a subject", subject)?;
     // The root signs the issuing CAs; its certificate is no entry.
     let rooted = certificate.kind == CertificateKind::IssuingCa;
-    if !rooted && !is_ca(state, &certificate.issuer) {
+    let cas: Vec<Hash> = state.issuing_cas().map(Hash::of).collect();
+    if !rooted && !cas.contains(&certificate.issuer) {
         return Err(Refusal::Nothing("there is no such CA"));
     }
-    if let Some(id) = certificate.holder
-        && known(state, id)?.pending
-    {
-        return Err(Refusal::NodePending(id));
-    }
     certificate.by.map_or(Ok(()), |uid| exists(state, uid))?;
-    if certificate.until.0 > limits::MAX_TIME_MILLIS {
+    let longest = entry.time.0.saturating_add(limits::MAX_LEAF_MILLIS);
+    let until = certificate.until.0;
+    if until > limits::MAX_TIME_MILLIS || (!rooted && until > longest) {
         return Err(Refusal::Bounds {
-            what: "a time",
-            bounds: "a year up to 9999".to_owned(),
+            what: "a certificate",
+            bounds: "an end within 398 days, an issuing CA's in a year up to 9999".to_owned(),
         });
     }
-    if state.fleet.is_full_of_certificates(time) {
+    if let Some(id) = certificate.holder {
+        if known(state, id)?.pending {
+            return Err(Refusal::NodePending(id));
+        }
+        let good = state.fleet.good_ones_of(id, &cas, entry.time);
+        bound(
+            "a node's list of good certificates",
+            good + 1,
+            limits::MAX_HELD,
+        )?;
+    }
+    // A node's word on the time drops nothing.
+    let now = state.time_after(entry);
+    if state.fleet.is_full_of_certificates(&cas, now) {
         return Err(full("the inventory of certificates", limits::MAX_ISSUED));
     }
     Ok(())
@@ -389,7 +400,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::entry::{Hash, Head};
+    use crate::entry::{Author, Head};
 
     const DAY: u64 = 24 * 60 * 60 * 1000;
 
@@ -466,38 +477,78 @@ mod tests {
         assert_eq!(state.tokens().len(), most / 2 + 1);
     }
 
-    #[test]
-    fn expired_certificates_make_room_when_it_is_needed() {
-        let (mut state, most) = (state(), limits::MAX_ISSUED);
-        let certificate = |number: usize, until: u64| Issued {
+    fn certificate(number: usize, until: u64, holder: Option<u32>) -> Issued {
+        Issued {
             serial: (0x0100_0000 + number).to_be_bytes()[4..].to_vec(),
             subject: "user".to_owned(),
             kind: CertificateKind::IssuingCa,
-            holder: None,
+            holder: holder.map(|number| NodeId::new(number).unwrap()),
             issuer: Hash::ZERO,
             until: Millis(until),
             by: None,
-        };
+        }
+    }
+
+    fn entry(author: Author, time: Millis) -> Entry {
+        Entry {
+            seq: 1,
+            prev: Hash::ZERO,
+            time,
+            author,
+            change: Change::SecretSet { key: None },
+        }
+    }
+
+    #[test]
+    fn expired_certificates_make_room_when_it_is_needed() {
+        let (mut state, most) = (state(), limits::MAX_ISSUED);
         for number in 0..most {
             let until = if number < 10 { 5 * DAY } else { 10 * DAY };
-            state.fleet.issue(&certificate(number, until), Millis(0));
+            state
+                .fleet
+                .issue(&certificate(number, until, None), &[], Millis(0));
         }
         assert_eq!(state.issued().len(), most);
-        let held = Arc::clone(state.fleet.issued.values().next().unwrap());
-        state
-            .fleet
-            .revoke(&held.serial, Millis(1), "lost".to_owned());
-        let more = certificate(most, 20 * DAY);
-        let early = issued(&state, &more, Millis(6 * DAY));
+        let more = certificate(most, 20 * DAY, None);
+        let at = |time| entry(Author::Cluster, Millis(time));
+        let early = issued(&state, &more, &at(6 * DAY));
         assert!(matches!(early, Err(Refusal::Bounds { .. })));
-        let late = Millis(6 * DAY + 1);
-        assert_eq!(issued(&state, &more, late), Ok(()));
-        state.fleet.issue(&more, late);
+        let late = 6 * DAY + 1;
+        assert_eq!(issued(&state, &more, &at(late)), Ok(()));
+        // A node's clock drops nothing: it may be a liar's.
+        let node = entry(Author::Node(NodeId::FIRST), Millis(late));
+        let lied = issued(&state, &more, &node);
+        assert!(matches!(lied, Err(Refusal::Bounds { .. })));
+        state.fleet.issue(&more, &[], Millis(late));
         assert_eq!(state.issued().len(), most - 10 + 1);
+    }
+
+    /// A node that fills the inventory keeps nobody from his certificate once it is removed.
+    #[test]
+    fn who_fills_the_inventory_is_removed_and_makes_room() {
+        let (mut state, most) = (state(), limits::MAX_ISSUED);
+        state.fleet.add(&node(1), false, 1);
+        for number in 0..most {
+            let one = certificate(number, 20 * DAY, Some(1));
+            state.fleet.issue(&one, &[], Millis(0));
+        }
+        let held = Arc::clone(state.fleet.issued.values().next().unwrap());
+        let more = certificate(most, 20 * DAY, None);
+        let now = entry(Author::Cluster, Millis(1));
+        let flooded = issued(&state, &more, &now);
+        assert!(matches!(flooded, Err(Refusal::Bounds { .. })));
+        state.fleet.remove(NodeId::FIRST, Millis(1));
+        assert_eq!(issued(&state, &more, &now), Ok(()));
+        state.fleet.issue(&more, &[], Millis(1));
+        assert_eq!(state.issued().len(), 1);
+        assert_eq!(
+            (state.fleet.held.len(), state.fleet.issued_to.len()),
+            (0, 1)
+        );
         // What was revoked stays so.
         assert!(state.issued_by_serial(&held.serial).is_none());
         assert!(state.is_revoked(&held.serial));
-        let again = issued(&state, &held, late);
+        let again = issued(&state, &held, &now);
         assert_eq!(again, Err(Refusal::SerialTaken));
     }
 }

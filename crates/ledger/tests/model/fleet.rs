@@ -133,7 +133,7 @@ impl Fleet {
                 let has = self.nodes.get(id).is_some_and(|node| node.host);
                 *id == node && self.is_member(*id) && (has || !host)
             }
-            FleetMove::Issue(..) => self.is_member(node),
+            FleetMove::Issue(_, holder) => self.is_member(node) && holder.is_some(),
             FleetMove::Add(..)
             | FleetMove::Approve(_)
             | FleetMove::Remove(_)
@@ -254,9 +254,13 @@ impl Fleet {
         let revoked: BTreeSet<u8> = state.revocations().map(|(serial, _)| serial[0]).collect();
         assert_eq!(revoked, self.revoked);
         assert_eq!(state.issued().len(), self.issued.len());
-        // A key says who somebody is: of two users together, perhaps, but of no node and somebody else.
+        // A key says who somebody is: it has one owner.
         for node in state.nodes() {
-            assert_eq!(state.users_by_key(&node.key).count(), 0);
+            assert_eq!(state.user_by_key(&node.key), None);
+        }
+        for user in state.users() {
+            let owner = user.public_key.and_then(|key| state.user_by_key(&key));
+            assert!(user.public_key.is_none() || owner == Some(user));
         }
     }
 }

@@ -82,12 +82,18 @@ impl Someone {
 }
 
 impl Model {
+    /// A key has one owner.
+    fn is_free(&self, key: &str, id: u32) -> bool {
+        let mut others = self.users.iter().filter(|(other, _)| **other != id);
+        !self.fleet.has_key(key) && others.all(|(_, user)| user.key != Some(key))
+    }
+
     fn sensible(&self, step: &Move) -> bool {
         match step {
             Move::Add(id, new) => {
                 !self.users.contains_key(id)
                     && !self.removed.contains(id)
-                    && new.key.is_none_or(|key| !self.fleet.has_key(key))
+                    && new.key.is_none_or(|key| self.is_free(key, *id))
             }
             Move::Set(id, superuser, flags) => {
                 self.users.contains_key(id) && (superuser.is_some() || flags.is_some())
@@ -95,7 +101,7 @@ impl Model {
             Move::Disable(id, _) | Move::Remove(id) | Move::Password(id, _) => {
                 self.users.contains_key(id)
             }
-            Move::Key(id, key) => self.users.contains_key(id) && !self.fleet.has_key(key),
+            Move::Key(id, key) => self.users.contains_key(id) && self.is_free(key, *id),
             Move::Acl(_, id, Some(flags)) => {
                 self.users.contains_key(id) && flags & NOT_ON_OBJECTS == 0
             }
