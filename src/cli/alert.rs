@@ -206,7 +206,7 @@ pub(crate) fn run(args: &AlertArgs) -> Outcome {
 }
 
 fn add(how: &How) -> Outcome {
-    let (name, target, secret, signed) = match how {
+    let (name, target, secret, by) = match how {
         How::Webhook(args) => {
             let target = AlertTarget::Webhook {
                 url: args.url.clone(),
@@ -235,8 +235,8 @@ fn add(how: &How) -> Outcome {
         }
     };
     let secret = secret.map(read).transpose()?;
-    let signer = signed.signer.read(&signed.cluster)?;
-    let mut view = View::open(&signed.cluster)?;
+    let signer = by.signer.read(&by.cluster)?;
+    let mut view = View::open(&by.cluster)?;
     view.append(&signer, &mut |state| {
         let alert = NewAlert {
             name: name.clone(),
