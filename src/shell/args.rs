@@ -1,6 +1,7 @@
 //! The command line of `palisade shell`.
 
 use super::exit::Exit;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,11 +13,11 @@ const DEFAULT_PORT: u16 = 5433;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = Exit::HELP)]
 pub(crate) struct ShellArgs {
-    /// The cluster's public key; the server must prove that it belongs to it
+    /// The cluster's public key; the server must prove that it belongs to it [default: that in `PALISADE_DIR`]
     #[arg(long, value_name = "FILE", env = "PALISADE_CLUSTER_PUBLIC_KEY_FILE")]
     pub(super) cluster_public_key_file: Option<PathBuf>,
 
-    /// Your name and secret key, as `palisade user add -s` wrote them
+    /// Your name and secret key, as `palisade user add -s` wrote them [default: `PALISADE_CREDENTIALS`]
     #[arg(
         long,
         value_name = "FILE",
@@ -49,6 +50,24 @@ pub(crate) struct ShellArgs {
     /// How rows are written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
+}
+
+impl ShellArgs {
+    /// Fills in what the other commands take from the environment: the cluster's public key in the
+    /// directory PALISADE_DIR, and, towards a server that must prove it, the credentials
+    /// `PALISADE_CREDENTIALS`.
+    pub(super) fn or_from(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        if self.cluster_public_key_file.is_none() {
+            let key = variable("PALISADE_DIR")
+                .map(|dir| PathBuf::from(dir).join("cluster_public.key"))
+                .filter(|key| key.exists());
+            self.cluster_public_key_file = key;
+        }
+        if self.cluster_public_key_file.is_some() && self.user_credentials_file.is_none() {
+            self.user_credentials_file = variable("PALISADE_CREDENTIALS").map(PathBuf::from);
+        }
+        self
+    }
 }
 
 /// How rows are written.
@@ -192,6 +211,27 @@ mod tests {
             Some("alice_private.key".into())
         );
         assert_eq!(cli.shell.database, "main");
+    }
+
+    #[test]
+    fn the_environment_of_the_other_commands_counts_here_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let variable = |name: &str| match name {
+            "PALISADE_DIR" => Some(dir.path().as_os_str().to_owned()),
+            "PALISADE_CREDENTIALS" => Some("alice".into()),
+            _ => None,
+        };
+        let args = |words: &[&str]| Cli::try_parse_from(words).ok().unwrap().shell;
+        // Without the cluster's key the credentials are shown to nobody.
+        let none = args(&["shell"]).or_from(variable);
+        assert_eq!(none.user_credentials_file, None);
+        std::fs::write(dir.path().join("cluster_public.key"), "P").unwrap();
+        let found = args(&["shell"]).or_from(variable);
+        let key = dir.path().join("cluster_public.key");
+        assert_eq!(found.cluster_public_key_file, Some(key));
+        assert_eq!(found.user_credentials_file, Some("alice".into()));
+        let said = args(&["shell", "--cluster-public-key-file=k"]).or_from(variable);
+        assert_eq!(said.cluster_public_key_file, Some("k".into()));
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl Interpreter {
                     return Flow::Fail(Exit::Usage);
                 }
             };
+            let line = match spelled_out(&line) {
+                Some(command) if input.is_person() && splitter.waiting() == Waiting::Nothing => {
+                    command.to_owned()
+                }
+                _ => line,
+            };
             for piece in splitter.feed(&line) {
                 let flow = match piece {
                     Piece::Statement { text, line } => self.statement(&text, line, input).await,
@@ -248,6 +254,15 @@ impl Interpreter {
     }
 }
 
+/// What a person types who does not know the backslash yet; none of it is SQL.
+fn spelled_out(line: &str) -> Option<&'static str> {
+    match line.trim().trim_end_matches(';').trim_end() {
+        "exit" | "quit" => Some("\\q\n"),
+        "help" => Some("\\?\n"),
+        _ => None,
+    }
+}
+
 /// Whether names may have changed: DDL, or what names mean without a schema.
 fn changes_catalog(sql: &str) -> bool {
     let word = sql
@@ -264,6 +279,20 @@ fn changes_catalog(sql: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_for_leaving_and_help_are_understood() {
+        for (line, command) in [
+            ("exit", "\\q\n"),
+            (" quit; \n", "\\q\n"),
+            ("help\n", "\\?\n"),
+        ] {
+            assert_eq!(spelled_out(line), Some(command), "{line}");
+        }
+        for line in ["", "exit now", "SELECT 1", "quit quit", "HELP ME"] {
+            assert_eq!(spelled_out(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn ddl_makes_the_completion_read_the_catalogue_again() {

@@ -59,6 +59,7 @@ pub(crate) async fn run(args: ShellArgs) -> ExitCode {
 }
 
 async fn run_to_exit(args: ShellArgs) -> Exit {
+    let args = args.or_from(|name| std::env::var_os(name));
     let (endpoint, warning) = match endpoint(&args) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -152,7 +153,7 @@ fn inputs(args: &ShellArgs, catalog: SharedCatalog) -> Result<Vec<Input>, String
 
 fn greeting() -> String {
     format!(
-        "palisade shell version {} build {}\nType \\? for help, \\q to quit.\n",
+        "palisade shell version {} build {}\nType help for help, exit to leave.\n",
         env!("CARGO_PKG_VERSION"),
         BUILD.unwrap_or("unknown"),
     )
