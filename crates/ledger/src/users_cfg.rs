@@ -39,6 +39,9 @@ pub enum UsersCfgError {
     /// Two users share a name.
     #[error("user {0} stands twice")]
     NameTwice(UserName),
+    /// Two users share a key.
+    #[error("user {0} has the key of another user of the file")]
+    KeyTwice(UserName),
     /// All numbers are taken.
     #[error("no uid is left above the highest one")]
     Full,
@@ -94,10 +97,19 @@ pub enum Conflict {
         /// The id in the ledger.
         known: Uid,
     },
+    /// The key has another owner.
+    #[error("user {name} (uid {uid}): the key is another user's, a node's or the cluster's")]
+    KeyOf {
+        /// The id.
+        uid: Uid,
+        /// The name.
+        name: UserName,
+    },
 }
 
-fn conflict(state: &State, uid: Uid, name: &UserName) -> Option<Conflict> {
+fn conflict(state: &State, uid: Uid, name: &UserName, key: &PublicKey) -> Option<Conflict> {
     let name = name.clone();
+    let owner = state.user_by_key(key);
     match (state.user(uid), state.user_by_name(name.as_str())) {
         _ if state.was_removed(uid) => Some(Conflict::Removed { uid, name }),
         (Some(known), _) if known.name != name => Some(Conflict::UidOf {
@@ -110,6 +122,12 @@ fn conflict(state: &State, uid: Uid, name: &UserName) -> Option<Conflict> {
             name,
             known: known.uid,
         }),
+        _ if owner.is_some_and(|owner| owner.uid != uid)
+            || state.node_by_key(key).is_some()
+            || key == state.cluster_key() =>
+        {
+            Some(Conflict::KeyOf { uid, name })
+        }
         _ => None,
     }
 }
@@ -213,13 +231,16 @@ impl UsersCfg {
         })?;
         json.end().map_err(|error| syntax(&error, "."))?;
         let users: Vec<FileUser> = read.users.into_iter().map(FileUser::from).collect();
-        let (mut uids, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let (mut uids, mut names, mut keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for user in &users {
             if !uids.insert(user.uid) {
                 return Err(UsersCfgError::UidTwice(user.uid));
             }
             if !names.insert(&user.username) {
                 return Err(UsersCfgError::NameTwice(user.username.clone()));
+            }
+            if !keys.insert(user.public_key) {
+                return Err(UsersCfgError::KeyTwice(user.username.clone()));
             }
         }
         Ok(Self { users })
@@ -287,7 +308,7 @@ impl UsersCfg {
             .iter()
             .map(FileUser::imported)
             .filter(|user| state.imported(user.uid) != Some(user))
-            .filter(|user| conflict(state, user.uid, &user.name).is_none())
+            .filter(|user| conflict(state, user.uid, &user.name, &user.public_key).is_none())
             .collect()
     }
 
@@ -296,7 +317,7 @@ impl UsersCfg {
     pub fn conflicts(&self, state: &State) -> Vec<Conflict> {
         self.users
             .iter()
-            .filter_map(|user| conflict(state, user.uid, &user.username))
+            .filter_map(|user| conflict(state, user.uid, &user.username, &user.public_key))
             .collect()
     }
 

@@ -180,6 +180,10 @@ fn what_can_not_be_taken_over_is_told_and_holds_nothing_up() {
         quant.clone(),
         line(1, "renamed", "0"),
         line(40, "target", "0"),
+        FileUser {
+            public_key: public("root"),
+            ..line(41, "thief", "0")
+        },
         line(50, "new", "select"),
     ];
     let all = file(&users);
@@ -199,6 +203,10 @@ fn what_can_not_be_taken_over_is_told_and_holds_nothing_up() {
             name: name("target"),
             known: uid(2),
         },
+        Conflict::KeyOf {
+            uid: uid(41),
+            name: name("thief"),
+        },
     ];
     assert_eq!(all.conflicts(&world.state), conflicts);
     assert_eq!(take_in(&mut world, &all), 1);
@@ -206,7 +214,10 @@ fn what_can_not_be_taken_over_is_told_and_holds_nothing_up() {
     // And the ledger itself refuses each of them, the cluster key's word or not.
     for (user, conflict) in users.iter().zip(conflicts) {
         let entry = Change::UserImport {
-            user: common::imported(user.uid.get(), user.username.as_str(), flags("0")),
+            user: palisade_ledger::ImportedUser {
+                public_key: user.public_key,
+                ..common::imported(user.uid.get(), user.username.as_str(), flags("0"))
+            },
         };
         let refusal = world
             .attempt(Author::Cluster, &common::cluster_key(), entry)
@@ -214,6 +225,7 @@ fn what_can_not_be_taken_over_is_told_and_holds_nothing_up() {
         let expected = match conflict {
             Conflict::Removed { uid, .. } | Conflict::UidOf { uid, .. } => Refusal::UidTaken(uid),
             Conflict::NameOf { name, .. } => Refusal::NameTaken(name),
+            Conflict::KeyOf { .. } => Refusal::KeyTaken(user.public_key),
         };
         assert_eq!(refusal, expected);
     }
