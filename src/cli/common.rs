@@ -70,6 +70,15 @@ impl ClusterArgs {
         }
     }
 
+    /// Where the data is of the node behind the socket: beside it, unless somebody says otherwise.
+    pub(crate) fn socket_directory(&self) -> Result<PathBuf, CliError> {
+        let beside = self.socket.as_deref().and_then(Path::parent);
+        match (&self.dir, beside) {
+            (None, Some(beside)) => Ok(beside.to_owned()),
+            _ => self.directory(),
+        }
+    }
+
     /// The file with the cluster's public key.
     pub(crate) fn public_key_file(&self) -> Result<PathBuf, CliError> {
         match &self.cluster_public_key_file {

@@ -18,6 +18,7 @@ use palisade_link::client::{Client, ClientError};
 
 mod link;
 mod outside;
+mod told;
 
 pub(crate) use link::{Link, runtime};
 pub(crate) use outside::replay_store;
@@ -72,15 +73,16 @@ impl View {
         self.link.pause(time);
     }
 
-    /// Signs a command to the node that answers, and has it carried out.
+    /// Signs a command to the node that is asked, and has it carried out. Nothing is signed for another
+    /// node: who answers may have passed on what that one gave.
     pub(crate) fn command(&self, signer: &Signer, command: &Command) -> Result<Done, CliError> {
         let uid = self.signing_user(signer)?;
-        let link = &self.link;
-        let challenge = link.ask(|client| async move { client.challenge().await })?;
+        let told = self.link.told(&self.state)?;
+        let challenge = told.challenge()?;
         let cluster = self.state.cluster_key();
         let order = SignedCommand::sign(command, uid.get(), cluster, &challenge, signer.key())
             .map_err(|error| CliError::no("can't write the command").because(&error))?;
-        Ok(link.ask(|client| async move { client.command(&order).await })?)
+        told.command(&order)
     }
 
     /// The user of this name.

@@ -5,13 +5,14 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palisade_keys::PublicKey;
+use palisade_keys::{Credentials, PublicKey};
 use palisade_ledger::NodeAddress;
 use palisade_link::api::Status;
 use palisade_link::client::{Client, ClientError};
-use palisade_link::https::Connection;
+use palisade_link::https::{Connection, OpenError};
 use palisade_link::peer::Expect;
 use palisade_link::x509::{Leaf, user_certificate};
 use tokio::runtime::{Builder, Runtime};
@@ -32,11 +33,13 @@ pub(crate) struct Link {
     runtime: Runtime,
     client: RefCell<Client>,
     remote: Option<Remote>,
+    /// Where the node's data is that is asked over the socket.
+    directory: PathBuf,
 }
 
 /// A node over HTTPS: what is needed to reach it again when its connection has ended.
-struct Remote {
-    address: NodeAddress,
+pub(super) struct Remote {
+    pub(super) address: NodeAddress,
     cluster: PublicKey,
     identity: Leaf,
 }
@@ -47,7 +50,14 @@ impl Remote {
             CliError::usage("a node answers only those whom the ledger knows")
                 .hint("name your credentials file with --as FILE, or with PALISADE_CREDENTIALS")
         })?;
-        let credentials = read_credentials(path)?;
+        Self::as_user(address, cluster.public_key()?, &read_credentials(path)?)
+    }
+
+    fn as_user(
+        address: &NodeAddress,
+        cluster: PublicKey,
+        credentials: &Credentials,
+    ) -> Result<Self, CliError> {
         let identity = user_certificate(
             &credentials.username,
             &credentials.secret_key,
@@ -58,17 +68,22 @@ impl Remote {
         .map_err(|error| CliError::no("can't make a certificate").because(&error))?;
         Ok(Self {
             address: address.clone(),
-            cluster: cluster.public_key()?,
+            cluster,
             identity,
         })
     }
 
     async fn open(&self) -> Result<Client, ClientError> {
         let expect = Expect::Cluster(self.cluster, self.address.host().to_owned());
+        Ok(Client::https(self.connect(&expect).await?))
+    }
+
+    /// A connection to whoever is expected at the address.
+    pub(super) async fn connect(&self, expect: &Expect) -> Result<Connection, OpenError> {
         let address = self.address.to_string();
         let identity = Some(&self.identity);
-        let connection = Connection::open(&address, &expect, identity, OPEN_WITHIN).await?;
-        Ok(Client::https(connection.answer_within(ANSWER_WITHIN)))
+        let connection = Connection::open(&address, expect, identity, OPEN_WITHIN).await?;
+        Ok(connection.answer_within(ANSWER_WITHIN))
     }
 }
 
@@ -87,7 +102,37 @@ impl Link {
             runtime,
             client: RefCell::new(client),
             remote,
+            directory: cluster.socket_directory()?,
         })
+    }
+
+    /// The way to a node over HTTPS that was not reached yet.
+    #[cfg(test)]
+    pub(super) fn unopened(address: &NodeAddress, cluster: PublicKey, user: &Credentials) -> Self {
+        Self {
+            runtime: runtime().unwrap(),
+            client: RefCell::new(Client::new("/nowhere")),
+            remote: Some(Remote::as_user(address, cluster, user).unwrap()),
+            directory: PathBuf::from("/nowhere"),
+        }
+    }
+
+    /// The node over HTTPS, if one is asked so.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// The client as it is, and where the data is of the node behind the socket.
+    pub(super) fn local(&self) -> (Client, &Path) {
+        (self.client.borrow().clone(), &self.directory)
+    }
+
+    /// Waits for what is asked of somebody else than [`Link::ask`] asks, but not for ever.
+    pub(super) fn wait<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    where
+        E: From<ClientError>,
+    {
+        self.runtime.block_on(within(answer))
     }
 
     /// Asks something, and waits for the answer, but not for ever.
@@ -98,13 +143,7 @@ impl Link {
         self.runtime.block_on(async {
             self.reopen().await?;
             let client = self.client.borrow().clone();
-            match tokio::time::timeout(ANSWER_WITHIN, question(client)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ClientError::Broken(format!(
-                    "no answer within {} seconds",
-                    ANSWER_WITHIN.as_secs()
-                ))),
-            }
+            within(question(client)).await
         })
     }
 
@@ -131,6 +170,20 @@ impl Link {
         self.runtime
             .block_on(async { tokio::time::sleep(time).await });
     }
+}
+
+async fn within<T, E: From<ClientError>>(
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let slow = |_| {
+        ClientError::Broken(format!(
+            "no answer within {} seconds",
+            ANSWER_WITHIN.as_secs()
+        ))
+    };
+    tokio::time::timeout(ANSWER_WITHIN, answer)
+        .await
+        .map_err(slow)?
 }
 
 /// A runtime to wait on.

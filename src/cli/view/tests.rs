@@ -9,8 +9,15 @@ use palisade_ledger::{Hash, Millis, NewUser, Privileges, UserName};
 
 use super::*;
 
-fn key(byte: u8) -> SecretKey {
+pub(super) fn key(byte: u8) -> SecretKey {
     SecretKey::from_seed(Zeroizing::new([byte; 32])).unwrap()
+}
+
+/// A key of this user's own.
+fn own_key(uid: u32) -> SecretKey {
+    let mut seed = [9; 32];
+    seed[..4].copy_from_slice(&uid.to_be_bytes());
+    SecretKey::from_seed(Zeroizing::new(seed)).unwrap()
 }
 
 fn user(uid: u32, name: &str, key: &SecretKey, superuser: bool) -> Change {
@@ -29,10 +36,10 @@ fn user(uid: u32, name: &str, key: &SecretKey, superuser: bool) -> Change {
 
 /// A chain under construction: `cluster` signs.
 #[derive(Default)]
-struct Book(Vec<Vec<u8>>);
+pub(super) struct Book(Vec<Vec<u8>>);
 
 impl Book {
-    fn add(&mut self, change: Change) {
+    pub(super) fn add(&mut self, change: Change) {
         let entry = Entry {
             seq: u64::try_from(self.0.len()).unwrap(),
             prev: self.0.last().map_or(Hash::ZERO, |bytes| Hash::of(bytes)),
@@ -43,7 +50,7 @@ impl Book {
         self.0.push(sign(&entry, &key(1)).unwrap());
     }
 
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let mut book = Self::default();
         book.add(Change::Genesis {
             cluster: "test".to_owned(),
@@ -52,6 +59,13 @@ impl Book {
         });
         book.add(user(1, "root", &key(2), true));
         book
+    }
+
+    /// What the entries fold to.
+    pub(super) fn state(&self) -> State {
+        let mut chain = Chain::new(key(1).public());
+        chain.take(&self.0.concat(), &mut |_| Ok(())).unwrap();
+        chain.finish().unwrap()
     }
 
     fn head(&self) -> String {
@@ -147,7 +161,7 @@ fn serve(stream: UnixStream, book: &Mutex<Book>, post: &mut Post) {
         .unwrap();
 }
 
-fn root() -> Signer {
+pub(super) fn root() -> Signer {
     Signer::User(Credentials {
         username: "root".to_owned(),
         secret_key: key(2),
@@ -157,10 +171,15 @@ fn root() -> Signer {
 #[expect(clippy::unnecessary_wraps, reason = "the form that `append` asks for")]
 fn next_user(state: &State) -> Result<Change, CliError> {
     let next = state.next_uid().unwrap();
-    Ok(user(next.get(), &format!("user{next}"), &key(9), false))
+    Ok(user(
+        next.get(),
+        &format!("user{next}"),
+        &own_key(next.get()),
+        false,
+    ))
 }
 
-fn message<T>(result: Result<T, CliError>) -> String {
+pub(super) fn message<T>(result: Result<T, CliError>) -> String {
     result.err().unwrap().to_string()
 }
 
@@ -177,7 +196,7 @@ fn a_change_is_signed_taken_and_seen() {
 fn a_ledger_of_many_pages_is_read_whole() {
     let mut book = Book::begin();
     for uid in 2..=u32::try_from(PAGE * 2).unwrap() {
-        book.add(user(uid, &format!("user{uid}"), &key(9), false));
+        book.add(user(uid, &format!("user{uid}"), &own_key(uid), false));
     }
     // Genesis and the users: exactly one entry more than two pages.
     assert_eq!(book.0.len(), PAGE * 2 + 1);
@@ -193,7 +212,7 @@ fn what_others_append_in_between_is_read_and_the_change_signed_again() {
         if others > 0 {
             others -= 1;
             let uid = u32::try_from(book.0.len()).unwrap();
-            book.add(user(uid, &format!("other{uid}"), &key(9), false));
+            book.add(user(uid, &format!("other{uid}"), &own_key(uid), false));
             return (409, "{\"error\":\"older head\",\"stale\":true}".to_owned());
         }
         book.0.push(entry);
@@ -210,7 +229,7 @@ fn what_others_append_in_between_is_read_and_the_change_signed_again() {
 fn it_is_not_tried_for_ever() {
     let post: Post = Box::new(|book, _| {
         let uid = u32::try_from(book.0.len()).unwrap();
-        book.add(user(uid, &format!("other{uid}"), &key(9), false));
+        book.add(user(uid, &format!("other{uid}"), &own_key(uid), false));
         (409, "{\"error\":\"older head\",\"stale\":true}".to_owned())
     });
     let fake = Fake::start(Book::begin(), post);
@@ -262,8 +281,8 @@ fn a_change_that_was_swallowed_is_found() {
     }
     // The daemon puts another entry in its place, and says that all is well.
     let post: Post = Box::new(|book, _| {
-        book.add(user(2, "other", &key(9), false));
-        book.add(user(3, "another", &key(9), false));
+        book.add(user(2, "other", &own_key(2), false));
+        book.add(user(3, "another", &own_key(3), false));
         (200, book.head())
     });
     let fake = Fake::start(Book::begin(), post);
