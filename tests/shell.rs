@@ -187,7 +187,18 @@ fn a_dumb_terminal_has_prompts_that_tell_what_is_open() {
     terminal.shows("main=!> ");
     terminal.enter("rollback;");
     terminal.shows("main=> ");
-    terminal.enter("\\q");
+    terminal.enter("help");
+    terminal.shows("Ctrl-D quits");
+    terminal.shows("main=> ");
+    // Not while a statement is open: there it is a word of it.
+    terminal.enter("select 1 as");
+    terminal.shows("main-> ");
+    terminal.enter("exit");
+    terminal.shows("main-> ");
+    terminal.enter(";");
+    terminal.shows("exit");
+    terminal.shows("main=> ");
+    terminal.enter("exit");
     terminal.ends();
 }
 
