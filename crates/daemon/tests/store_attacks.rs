@@ -16,7 +16,10 @@ use palisade_daemon::ledger::{AppendError, LedgerEvent};
 use palisade_daemon::store::etcd::EtcdStore;
 use palisade_daemon::store::shared::{Key, Outcome, Transaction, head_value};
 use palisade_keys::{SecretKey, Zeroizing};
-use palisade_ledger::{Change, Hash, Head, NewUser, Privileges, Uid, UserName};
+use palisade_ledger::{
+    Author, Change, Entry, Hash, Head, Millis, NewNode, NewUser, NodeId, Privileges, Uid, UserName,
+    sign, verify,
+};
 use palisade_testkit::etcd::Etcd;
 use store_support::{LONG, Node, cluster, entry, nodes, one_chain, setting, store};
 
@@ -331,40 +334,146 @@ async fn a_node_with_another_genesis_touches_nothing() {
     assert_eq!(stray.head().seq, 0);
 }
 
-/// Two validly signed chains: nothing is touched, mutations are refused, until a human has put one right.
+/// Two validly signed chains: whoever comes with the other one touches nothing and appends nothing,
+/// until a human has put one right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_validly_signed_chain_is_named_and_left_alone() {
-    let mut scene = Scene::new("root").await;
+    let scene = Scene::new("root").await;
     // The cluster key has signed two entries behind entry 4, as a human with two offline copies may.
-    let chain = scene.nodes[0].ledger.entries(0, 5).unwrap();
-    let aside = Node::with(&chain);
-    let other = entry(&aside.ledger.now(), cluster().key(), setting(66));
-    let hash = Hash::of(&other);
-    let right = vec![
-        (Key::Entry(5), Some(scene.own(5))),
-        (Key::Head, Some(scene.head_at(5))),
-    ];
+    let mut chain = scene.nodes[0].ledger.entries(0, 5).unwrap();
+    let other = entry(
+        &Node::with(&chain).ledger.now(),
+        cluster().key(),
+        setting(66),
+    );
+    chain.push(other);
+    let mut aside = Node::with(&chain);
+    let late = store(&scene.etcd, "aside").await;
+    let within = std::time::Duration::from_secs(1);
+    assert!(!aside.ledger.attach(late, within).await);
+    aside
+        .hears(|event| matches!(event, LedgerEvent::Forked { seq: 5, .. }))
+        .await;
+    let next = entry(&aside.ledger.now(), cluster().key(), setting(30));
+    let error = aside.ledger.append(next).await.unwrap_err();
+    assert!(matches!(error, AppendError::Forked(5)), "{error}");
+    assert_eq!(scene.nodes[0].append(101).await.seq, 6);
+    let head = one_chain(&scene.nodes, &scene.thief).await;
+    // It is started anew as a copy of the others.
+    drop(aside);
+    let right = Node::with(&scene.nodes[0].ledger.entries(0, 100).unwrap());
+    let again = store(&scene.etcd, "aside").await;
+    assert!(right.ledger.attach(again, LONG).await);
+    assert_eq!(right.append(102).await.seq, head.seq + 1);
+    one_chain(&scene.nodes, &scene.thief).await;
+}
+
+fn node_key(number: u32) -> SecretKey {
+    let seed = 10 + u8::try_from(number).unwrap();
+    SecretKey::from_seed(Zeroizing::new([seed; 32])).unwrap()
+}
+
+impl Scene {
+    /// Nodes 1 and 2 are members, and two entries more stand behind that.
+    async fn of_members() -> Self {
+        let scene = Self::new("node2").await;
+        for number in [1, 2] {
+            let node = NewNode {
+                id: NodeId::new(number).unwrap(),
+                key: node_key(number).public(),
+                seal: [u8::try_from(number).unwrap(); 32],
+                address: format!("n{number}.example:7433").parse().unwrap(),
+                hosts: Vec::new(),
+                store: None,
+            };
+            let ledger = &scene.nodes[0].ledger;
+            let added = cluster().append(ledger, Change::NodeAdd { node }).await;
+            added.unwrap();
+        }
+        scene.nodes[0].append(50).await;
+        scene.nodes[0].append(51).await;
+        for node in &scene.nodes {
+            node.reaches(9).await;
+        }
+        scene
+    }
+
+    /// An entry of node 2 behind entry 7 that would have been taken there, and the head that names it.
+    fn other_entry(&self) -> (Vec<u8>, Vec<u8>) {
+        let aside = Node::with(&self.nodes[0].ledger.entries(0, 8).unwrap());
+        let state = aside.ledger.now();
+        let id = NodeId::new(2).unwrap();
+        let change = Change::NodeSet {
+            id,
+            address: Some("n2.example:7444".parse().unwrap()),
+            hosts: None,
+            store: None,
+        };
+        let entry = Entry {
+            seq: 8,
+            prev: state.head().hash,
+            time: Millis(state.time().0 + 1),
+            author: Author::Node(id),
+            change,
+        };
+        let bytes = sign(&entry, &node_key(2)).unwrap();
+        drop(verify(&state, &bytes).unwrap());
+        let hash = Hash::of(&bytes);
+        (bytes, head_value(Head { seq: 8, hash }))
+    }
+
+    /// The chain is put back, and the next append is the removal of whoever did it.
+    async fn removes_node_2(&self) {
+        assert_eq!(one_chain(&self.nodes, &self.thief).await.seq, 9);
+        let id = NodeId::new(2).unwrap();
+        let remove = Change::NodeRemove { id };
+        let ledger = &self.nodes[0].ledger;
+        cluster().append(ledger, remove).await.unwrap();
+        self.nodes[1].append(101).await;
+        assert_eq!(one_chain(&self.nodes, &self.thief).await.seq, 11);
+    }
+}
+
+const BY_NODE_2: &str = "entry 8 was rewritten with one signed by node 2";
+
+/// A compromised node's own valid entry in the place of a committed one makes no second chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_valid_entry_over_a_committed_one_is_put_back_and_it_is_removed() {
+    let mut scene = Scene::of_members().await;
+    let (other, head) = scene.other_entry();
     scene
-        .write(vec![
-            (Key::Entry(5), Some(other)),
-            (Key::Head, Some(head_value(Head { seq: 5, hash }))),
-        ])
+        .write(vec![(Key::Entry(8), Some(other)), (Key::Head, Some(head))])
         .await;
     for node in &mut scene.nodes {
-        let forked = |event: &LedgerEvent| matches!(event, LedgerEvent::Forked { seq: 5, .. });
-        node.hears(forked).await;
-        let state = node.ledger.now();
-        let next = entry(&state, cluster().key(), setting(30));
-        let error = node.ledger.append(next).await.unwrap_err();
-        assert!(matches!(error, AppendError::Forked(5)), "{error}");
-    }
-    let cells = scene.thief.list().await.unwrap().listing.cells;
-    let shown = cells.iter().find(|cell| cell.key == Key::Entry(5)).unwrap();
-    assert_eq!(Hash::of(&shown.value), hash, "it was left alone");
-    scene.write(right).await;
-    for node in &mut scene.nodes {
+        node.hears(says(BY_NODE_2)).await;
         node.hears(|event| *event == LedgerEvent::Healed).await;
     }
-    scene.nodes[2].append(77).await;
-    one_chain(&scene.nodes, &scene.thief).await;
+    scene.removes_node_2().await;
+}
+
+/// Nor does it where the key was deleted first, while all nodes were down, so that it looks new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_valid_entry_in_the_place_of_a_deleted_one_is_put_back_by_nodes_that_start() {
+    let mut scene = Scene::of_members().await;
+    let (other, head) = scene.other_entry();
+    let nodes = std::mem::take(&mut scene.nodes);
+    for node in &nodes {
+        node.ledger.detach().await;
+    }
+    scene
+        .write(vec![(Key::Entry(8), None), (Key::Entry(9), None)])
+        .await;
+    scene
+        .write(vec![(Key::Entry(8), Some(other)), (Key::Head, Some(head))])
+        .await;
+    for (number, node) in nodes.into_iter().enumerate() {
+        let mut node = node.restart().await;
+        let store = store(&scene.etcd, &format!("node{number}")).await;
+        assert!(node.ledger.attach(store, LONG).await);
+        if number == 0 {
+            node.hears(says(BY_NODE_2)).await;
+        }
+        scene.nodes.push(node);
+    }
+    scene.removes_node_2().await;
 }

@@ -95,6 +95,17 @@ pub struct Cell {
     pub value: Vec<u8>,
     /// The revision in which it was written last.
     pub revision: u64,
+    /// How often it was written since it was created; 1: once.
+    pub version: u64,
+}
+
+/// What a change wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// What the key holds now.
+    pub value: Vec<u8>,
+    /// How often it was written since it was created; 1: this created it.
+    pub version: u64,
 }
 
 /// All keys below the prefix, as they stood at one revision.
@@ -106,13 +117,13 @@ pub struct Listing {
     pub cells: Vec<Cell>,
 }
 
-/// What one revision changed: a value, or none where a key was deleted.
+/// What one revision changed: what was written, or none where a key was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// The revision.
     pub revision: u64,
     /// The keys.
-    pub keys: Vec<(Key, Option<Vec<u8>>)>,
+    pub keys: Vec<(Key, Option<Put>)>,
 }
 
 /// All or nothing: writes that are made only if each guard's key was last written in the revision

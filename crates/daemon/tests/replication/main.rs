@@ -51,6 +51,7 @@ fn faults_lose_nothing_and_fork_nothing() {
     run(Faults {
         compaction: true,
         tampering: false,
+        authorised: false,
     });
 }
 
@@ -60,6 +61,17 @@ fn tampering_loses_nothing_and_forks_nothing_while_the_store_keeps_its_history()
     run(Faults {
         compaction: false,
         tampering: true,
+        authorised: false,
+    });
+}
+
+/// The same while he may sign entries, too: one that he writes over another stops nobody.
+#[test]
+fn an_authorised_authors_tampering_forks_nothing_while_the_store_keeps_its_history() {
+    run(Faults {
+        compaction: false,
+        tampering: true,
+        authorised: true,
     });
 }
 
@@ -70,5 +82,6 @@ fn tampering_with_the_history_too_forges_nothing() {
     run(Faults {
         compaction: true,
         tampering: true,
+        authorised: false,
     });
 }

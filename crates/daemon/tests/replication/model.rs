@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use palisade_daemon::store::shared::{Cell, Changes, Key, Listing, Outcome, Transaction};
+use palisade_daemon::store::shared::{Cell, Changes, Key, Listing, Outcome, Put, Transaction};
 
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) revision: u64,
-    pub(crate) cells: BTreeMap<Key, (Vec<u8>, u64)>,
+    /// Value, revision and version.
+    pub(crate) cells: BTreeMap<Key, (Vec<u8>, u64, u64)>,
     pub(crate) history: Vec<Changes>,
     pub(crate) compacted: u64,
 }
@@ -15,7 +16,7 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn transact(&mut self, transaction: &Transaction) -> Outcome {
         let holds = transaction.guards.iter().all(|(key, revision)| {
-            let at = self.cells.get(key).map_or(0, |(_, at)| *at);
+            let at = self.cells.get(key).map_or(0, |(_, at, _)| *at);
             at == *revision
         });
         if !holds {
@@ -30,18 +31,17 @@ impl Model {
         self.revision += 1;
         let mut keys = Vec::new();
         for (key, value) in writes {
-            match &value {
+            let put = match value {
                 Some(value) => {
-                    self.cells
-                        .insert(key.clone(), (value.clone(), self.revision));
+                    let version = self.cells.get(&key).map_or(1, |(_, _, last)| last + 1);
+                    let cell = (value.clone(), self.revision, version);
+                    self.cells.insert(key.clone(), cell);
+                    Some(Put { value, version })
                 }
-                None => {
-                    if self.cells.remove(&key).is_none() {
-                        continue;
-                    }
-                }
-            }
-            keys.push((key, value));
+                None if self.cells.remove(&key).is_none() => continue,
+                None => None,
+            };
+            keys.push((key, put));
         }
         self.history.push(Changes {
             revision: self.revision,
@@ -50,11 +50,15 @@ impl Model {
     }
 
     pub(crate) fn listing(&self) -> Listing {
-        let cells = self.cells.iter().map(|(key, (value, revision))| Cell {
-            key: key.clone(),
-            value: value.clone(),
-            revision: *revision,
-        });
+        let cells = self
+            .cells
+            .iter()
+            .map(|(key, (value, revision, version))| Cell {
+                key: key.clone(),
+                value: value.clone(),
+                revision: *revision,
+                version: *version,
+            });
         Listing {
             revision: self.revision,
             cells: cells.collect(),

@@ -16,6 +16,8 @@ const NODES: usize = 5;
 pub(crate) struct Faults {
     pub(crate) compaction: bool,
     pub(crate) tampering: bool,
+    /// Whoever tampers is an author, too.
+    pub(crate) authorised: bool,
 }
 
 /// A request on its way, or one whose answer was given up.
@@ -125,6 +127,7 @@ impl World {
                 self.store.compact(upto);
             }
             // Now and then, so that the nodes come to append in between.
+            66 if self.faults.authorised && self.chance(2) == 0 => self.sign_over(),
             66 if self.faults.tampering => self.tamper(),
             _ => self.tick(node),
         }
@@ -359,7 +362,7 @@ impl World {
             3 => {
                 // One entry in the place of another.
                 let from = Key::Entry(self.chance(last + 1));
-                if let Some((value, _)) = self.store.cells.get(&from).cloned() {
+                if let Some((value, _, _)) = self.store.cells.get(&from).cloned() {
                     self.store.write(vec![(key, Some(value))]);
                 }
             }
@@ -384,6 +387,57 @@ impl World {
                 let entry = (Key::Entry(last + 1), Some(b"garbage".to_vec()));
                 self.store
                     .write(vec![entry, (Key::Head, Some(head_value(head)))]);
+            }
+        }
+    }
+
+    /// What somebody does who owns the store, and may sign entries.
+    fn sign_over(&mut self) {
+        let at = 1 + self.chance(self.canon.len() as u64);
+        let before = Head {
+            seq: at - 1,
+            hash: self.canon[usize::try_from(at - 1).unwrap()],
+        };
+        let mut chain = Vec::new();
+        let mut head = before;
+        for _ in 0..=self.chance(3) {
+            let bytes = self.entry(head);
+            head = Head {
+                seq: head.seq + 1,
+                hash: Hash::of(&bytes),
+            };
+            chain.push((Key::Entry(head.seq), Some(bytes)));
+        }
+        let named = (Key::Head, Some(head_value(head)));
+        match self.chance(4) {
+            // Over whatever stands there.
+            0 => {
+                chain.push(named);
+                self.store.write(chain);
+            }
+            // As if it had never stood there.
+            1 => {
+                let gone = chain.iter().map(|(key, _)| (key.clone(), None));
+                self.store.write(gone.collect());
+                chain.push(named);
+                self.store.write(chain);
+            }
+            // The last one first, and by halves.
+            2 => {
+                for write in chain.into_iter().rev() {
+                    self.store.write(vec![write]);
+                }
+                self.store.write(vec![named]);
+            }
+            // Two of the same number behind a gap.
+            _ => {
+                let (first, _) = (chain.swap_remove(0), chain);
+                let hash = Hash::of(first.1.as_deref().unwrap());
+                for _ in 0..2 {
+                    let next = self.entry(Head { seq: at, hash });
+                    self.store.write(vec![(Key::Entry(at + 1), Some(next))]);
+                }
+                self.store.write(vec![first]);
             }
         }
     }
@@ -437,7 +491,7 @@ impl World {
         }
         // Whatever was tampered with is healed in the store, too.
         for (seq, hash) in (0..).zip(&self.canon) {
-            let (value, _) = &self.store.cells[&Key::Entry(seq)];
+            let (value, _, _) = &self.store.cells[&Key::Entry(seq)];
             assert_eq!(Hash::of(value), *hash, "seed {seed}: not healed");
         }
         assert!(

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use palisade_ledger::{Hash, Head, StoreConfig, decode};
+use palisade_ledger::{Hash, Head, StoreConfig};
 
-use super::{Judge, Replica};
+use super::{Replica, fork};
 use crate::store::shared::{Key, parse_head};
 
 /// Things named in one alarm; of more only the number is told.
 const NAMED: usize = 3;
+
+/// Alarms remembered: what is wrong still after as many others is told again.
+const MAX_TOLD: usize = 4096;
 
 /// What somebody must be told about the shared store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +44,8 @@ pub enum Alarm {
 /// What was told already.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
-    told: BTreeSet<(Key, u64)>,
+    /// Revisions in which a key was written, and the keys, as their hashes.
+    told: BTreeSet<(u64, Hash)>,
     forked: Option<(u64, Hash)>,
     raised: bool,
     /// Whether all was right once: then nothing is missing because it is new.
@@ -58,6 +62,9 @@ enum Remnant {
 impl Replica {
     /// Compares the view with the chain: what is new about what is wrong.
     pub(super) fn compare(&mut self) -> Vec<Alarm> {
+        if self.judged.is_awaited() {
+            return Vec::new();
+        }
         let head_wrong = self.head_is_wrong();
         let Some(view) = &mut self.view else {
             return Vec::new();
@@ -79,10 +86,13 @@ impl Replica {
                 _ => view.wrong_at(&key),
             };
             if let Some(revision) = at
-                && self.alarms.told.insert((key.clone(), revision))
+                && (self.alarms.told).insert((revision, Hash::of(&key.to_bytes())))
             {
                 fresh.push(key);
             }
+        }
+        while self.alarms.told.len() > MAX_TOLD {
+            self.alarms.told.pop_first();
         }
         if let Some((seq, shown)) = self.forked {
             let first = self.alarms.forked != Some((seq, shown));
@@ -175,42 +185,17 @@ impl Replica {
             },
             (Key::Entry(seq), Some(wrong)) => match (&wrong.reason, wrong.shown) {
                 (Some(reason), _) => format!("entry {seq} does not verify: {reason}"),
-                (None, Some(_)) => format!("entry {seq} was rewritten"),
+                (None, Some(_)) => match wrong.value.as_deref() {
+                    Some(bytes) => fork::author(&self.state, bytes).map_or_else(
+                        || format!("entry {seq} was rewritten"),
+                        |author| format!("entry {seq} was rewritten with one signed by {author}"),
+                    ),
+                    None => format!("entry {seq} was rewritten"),
+                },
                 (None, None) => format!("entry {seq} was deleted"),
             },
             (Key::Entry(seq), None) => format!("entry {seq} lies behind a gap"),
             (key, _) => format!("{key} is none of the ledger's"),
         }
-    }
-
-    /// Looks for a second chain: the store's head names its end, its links lead back to an entry that
-    /// stands behind one of ours, and that entry is validly signed.
-    pub(super) fn find_fork(&mut self, judge: Judge<'_>) -> Option<(u64, Hash)> {
-        let view = self.view.as_ref()?;
-        let head = parse_head(view.head.value.as_deref()?)?;
-        let (mut seq, mut hash) = (head.seq, head.hash);
-        let bytes = loop {
-            if self.hash_at(seq) == Some(hash) {
-                return None;
-            }
-            let bytes = view.shown(seq).filter(|bytes| Hash::of(bytes) == hash)?;
-            let entry = decode(bytes).ok().filter(|entry| entry.seq == seq)?;
-            // A second genesis.
-            let Some(before) = seq.checked_sub(1) else {
-                break bytes;
-            };
-            if self.hash_at(before) == Some(entry.prev) {
-                break bytes;
-            }
-            (seq, hash) = (before, entry.prev);
-        };
-        // Behind our own end it is no second chain, but one that did not verify.
-        self.hash_at(seq)?;
-        let valid = match self.judged {
-            Some((at, of, valid)) if (at, of) == (seq, hash) => valid,
-            _ => judge(seq, bytes),
-        };
-        self.judged = Some((seq, hash, valid));
-        valid.then_some((seq, hash))
     }
 }

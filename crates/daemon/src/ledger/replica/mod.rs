@@ -8,8 +8,13 @@
 //!
 //! What the shared store shows is believed only as far as it verifies as an extension of the node's
 //! own chain. All else is an alarm, and is healed: the verified chain is put back, each write guarded
-//! by the revision that was seen. Only a second chain that is *validly signed* is left alone: the
-//! node then refuses to append, and a human decides.
+//! by the revision that was seen.
+//!
+//! Nodes create an entry once, and write over one only to heal, the same bytes. So another entry
+//! under a key that was written twice, or that this node has seen as its chain has it, is
+//! tampering, whoever signed it: an authorised author stops nobody by it. Only a second chain that
+//! stands as it was created, in a store that never agreed with this node there, and that is
+//! *validly signed*, is a fork: nothing is touched, the node refuses to append, and a human decides.
 //!
 //! Two nodes can't extend the chain differently as long as the store keeps its history: an append
 //! compares the revision of the head, and a node appends only when it has heard of every revision up
@@ -18,6 +23,7 @@
 
 mod alarm;
 mod flight;
+mod fork;
 mod next;
 mod view;
 
@@ -81,6 +87,8 @@ pub struct Replica {
     state: Arc<State>,
     /// Hashes of the chain's entries, by their number.
     chain: Vec<Hash>,
+    /// Which of them this store has shown as they are, once.
+    seen: Vec<bool>,
     /// The entry that named this store.
     opened_at: u64,
     closed: bool,
@@ -89,7 +97,7 @@ pub struct Replica {
     flights: u64,
     settled: Option<Settled>,
     forked: Option<(u64, Hash)>,
-    judged: Option<(u64, Hash, bool)>,
+    judged: fork::Judged,
     alarms: alarm::Alarms,
     /// No append before this moment.
     hold: u64,
@@ -110,6 +118,7 @@ impl Replica {
         Self {
             opened_at: state.store_entry(),
             state,
+            seen: vec![known > 0; chain.len()],
             chain,
             closed: false,
             view: None,
@@ -117,7 +126,7 @@ impl Replica {
             flights: 0,
             settled: None,
             forked: None,
-            judged: None,
+            judged: fork::Judged::default(),
             alarms: alarm::Alarms::default(),
             hold: 0,
             known,
@@ -146,9 +155,14 @@ impl Replica {
 
     /// Up to which revision all was heard, in order; 0 if nothing was. Worth a note on disk: the next
     /// start reads the store's history from there.
+    ///
+    /// A noted revision says that the store had agreed, and that all it showed is in the chain: it
+    /// stands still while there is a fork, or an entry behind a gap.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        let live = self.view.as_ref().filter(|view| view.live);
+        let disputed = self.forked.is_some() || self.judged.is_awaited();
+        let live = self.view.as_ref();
+        let live = live.filter(|view| view.live && view.ahead.is_empty() && !disputed);
         live.map_or(self.known, |view| view.revision)
     }
 
@@ -169,6 +183,7 @@ impl Replica {
     /// one than it was.
     pub fn set_known(&mut self, revision: u64) {
         self.known = revision;
+        self.seen.fill(revision > 0);
     }
 
     /// Whether there is a view at all.
@@ -189,9 +204,12 @@ impl Replica {
     pub fn rewind(&mut self, state: Arc<State>) {
         let length = usize::try_from(state.head().seq).unwrap_or(usize::MAX);
         self.chain.truncate(length.saturating_add(1));
+        self.seen.truncate(length.saturating_add(1));
         self.closed = state.store_entry() != self.opened_at;
         self.state = state;
         self.forget();
+        // What was not stored is read again, from the history.
+        self.known = 0;
     }
 
     /// The view is lost: all must be listed again.
@@ -221,9 +239,9 @@ impl Replica {
         }
         if listing.revision < self.known {
             // The store itself was turned back: its revisions mean nothing to us.
-            self.known = 0;
+            self.set_known(0);
         }
-        self.view = Some(View::of(listing, &self.chain));
+        self.view = Some(View::of(listing, &self.chain, &mut self.seen));
         self.awaited = None;
     }
 
@@ -252,8 +270,10 @@ impl Replica {
         }
         view.revision = changes.revision;
         view.live = true;
-        for (key, value) in changes.keys {
-            view.note(key, value, changes.revision, &self.chain);
+        view.past = view::Ahead::default();
+        for (key, put) in changes.keys {
+            let revision = changes.revision;
+            view.note(key, put, revision, &self.chain, &mut self.seen);
         }
         self.evaluate(now, judge, &mut taken);
         taken
@@ -261,17 +281,30 @@ impl Replica {
 
     /// What was in the store before the listing: it only extends the chain, for it may be gone since.
     fn history(&mut self, changes: Changes, taken: &mut Taken) {
-        let mut keys = changes.keys;
-        keys.sort();
-        for (key, value) in keys {
-            let (Key::Entry(seq), Some(value)) = (key, value) else {
-                continue;
-            };
-            if self.closed || seq != self.length() {
-                continue;
+        let Some(view) = &mut self.view else { return };
+        for (key, put) in changes.keys {
+            let Key::Entry(seq) = key else { continue };
+            match put {
+                Some(put) => {
+                    let own = usize::try_from(seq).ok();
+                    let own = own.and_then(|at| self.chain.get(at).zip(self.seen.get_mut(at)));
+                    match own {
+                        Some((hash, seen)) => *seen |= Hash::of(&put.value) == *hash,
+                        None => view.past.insert(seq, put.value, changes.revision),
+                    }
+                }
+                None => drop(view.past.remove(seq)),
             }
+        }
+        // As a node that watched: what lies behind a gap waits, in its last form.
+        while !self.closed {
+            let seq = self.length();
+            let Some(view) = &mut self.view else { return };
+            let Some((value, _)) = view.past.remove(seq) else {
+                break;
+            };
             let Ok(verified) = verify(&self.state, &value) else {
-                continue;
+                break;
             };
             let hash = verified.head().hash;
             self.extend(verified, taken);
@@ -286,7 +319,7 @@ impl Replica {
         while !self.closed {
             let seq = self.length();
             let Some(view) = &mut self.view else { return };
-            let Some((value, revision)) = view.ahead.remove(&seq) else {
+            let Some((value, revision)) = view.ahead.remove(seq) else {
                 break;
             };
             match verify(&self.state, &value) {
@@ -301,7 +334,11 @@ impl Replica {
             return;
         }
         self.settle_by_view();
-        self.forked = self.find_fork(judge);
+        if self.view.as_ref().is_some_and(View::is_used_up) {
+            // All is listed again.
+            return;
+        }
+        self.forked = self.find_fork(now, judge);
         let alarms = self.compare();
         if !alarms.is_empty() {
             self.hold = now.saturating_add(GRACE);
@@ -315,6 +352,7 @@ impl Replica {
             return;
         }
         self.chain.push(head.hash);
+        self.seen.push(true);
         self.closed = self.state.store_entry() != self.opened_at;
         taken.entries.push(verified);
         let Some(flight) = &self.flight else { return };

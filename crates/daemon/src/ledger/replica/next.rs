@@ -54,14 +54,20 @@ impl Replica {
             self.awaited = None;
         }
         if !view.live {
-            self.made_at = view.revision;
-            return Next::Touch(Transaction {
-                guards: Vec::new(),
-                writes: vec![(Key::Touch, Some(Vec::new()))],
-            });
+            return self.touch();
+        }
+        if view.is_used_up() {
+            self.forget();
+            return Next::List;
         }
         if self.forked.is_some() {
             return Next::Forked;
+        }
+        if let Some(until) = self.judged.awaited() {
+            if now < until {
+                return Next::Wait(until);
+            }
+            return self.touch();
         }
         if let Some(flight) = &self.flight {
             if flight.unknown && !flight.fenced {
@@ -84,6 +90,15 @@ impl Replica {
         Next::Ready
     }
 
+    /// Writes a key that says nothing: the change that comes of it is taken in behind all others.
+    fn touch(&mut self) -> Next {
+        self.made_at = self.view.as_ref().map_or(0, |view| view.revision);
+        Next::Touch(Transaction {
+            guards: Vec::new(),
+            writes: vec![(Key::Touch, Some(Vec::new()))],
+        })
+    }
+
     /// Whether the store shows anything but the chain.
     fn is_wrong(&self) -> bool {
         let entries = self
@@ -104,10 +119,7 @@ impl Replica {
     fn heal(&self, body: &dyn Fn(u64) -> Option<Vec<u8>>) -> Option<Transaction> {
         let view = self.view.as_ref()?;
         let expected = head_value(self.head());
-        let surplus = view
-            .ahead
-            .iter()
-            .map(|(seq, (_, r))| (Key::Entry(*seq), *r));
+        let surplus = view.ahead.iter().map(|(seq, (_, r))| (Key::Entry(seq), *r));
         let wrong = view.wrong.iter().map(|(key, w)| (key.clone(), w.revision));
         let mut all = wrong.chain(surplus).peekable();
         let mut heal = Transaction {

@@ -119,6 +119,7 @@ impl EtcdStore {
             key: Key::parse(key),
             value: pair.value().to_vec(),
             revision: unsigned(pair.mod_revision()),
+            version: unsigned(pair.version()),
         })
     }
 

@@ -7,7 +7,7 @@ use etcd_client::{EventType, WatchOptions, WatchResponse};
 use tokio::sync::mpsc;
 
 use super::{EtcdStore, MAX_MESSAGE};
-use crate::store::shared::{Changes, Key};
+use crate::store::shared::{Changes, Key, Put};
 
 /// How long to wait before another member is asked; doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -134,7 +134,10 @@ impl EtcdStore {
                 continue;
             };
             let value = match event.event_type() {
-                EventType::Put => Some(pair.value().to_vec()),
+                EventType::Put => Some(Put {
+                    value: pair.value().to_vec(),
+                    version: u64::try_from(pair.version()).unwrap_or(0),
+                }),
                 EventType::Delete => None,
             };
             if all.last().is_none_or(|last| last.revision != revision) {
