@@ -12,16 +12,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::extract::{DefaultBodyLimit, Request, State as Shared};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use palisade_keys::{PublicKey, SecretKey, Zeroizing};
 use palisade_ledger::{Refusal, SplitError, Stale, State, Verified, split, verify, verify_genesis};
 use palisade_link::api::{Adopt, Done, Identity, decode, path};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
 use super::client::{JoinError, store};
 use crate::api::CallerKey;
@@ -89,14 +92,22 @@ impl Waiting {
             waiting: Arc::new(Mutex::new(Some(self))),
             adopted,
         };
+        // Before the body: what waits its turn is not read.
+        let one = from_fn_with_state(Arc::new(Semaphore::new(1)), one_at_a_time);
         Router::new()
+            .route(path::ADOPT, post(take).layer(one))
             .route(path::IDENTITY, get(identity))
-            .route(path::ADOPT, post(take))
             .layer(DefaultBodyLimit::max(MAX_ADOPT_BYTES))
             .fallback(|| async { Refused::new(StatusCode::FORBIDDEN, WAITS) })
             .with_state(door)
     }
 }
+
+/// For a ledger to come and to be judged; a connection has no longer here, either.
+const TAKE_WITHIN: Duration = Duration::from_mins(1);
+
+/// What a waiting node says while it looks at a ledger.
+const BUSY: &str = "this node looks at another ledger just now; try again in a moment";
 
 /// What a waiting node says to everything else.
 const WAITS: &str = "this node waits to be added to a cluster: palisade node add, at a member";
@@ -107,6 +118,26 @@ struct WaitingDoor {
     /// One ledger is looked at at a time: deriving the key is work.
     waiting: Arc<Mutex<Option<Waiting>>>,
     adopted: Arc<Notify>,
+}
+
+/// Lets one caller with a key through, with a time limit; the others come again.
+async fn one_at_a_time(
+    Shared(turns): Shared<Arc<Semaphore>>,
+    Extension(CallerKey(caller)): Extension<CallerKey>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if caller.is_none() {
+        let refused = NotOurs::NotMember.to_string();
+        return Refused::new(StatusCode::FORBIDDEN, refused).into_response();
+    }
+    let Ok(_turn) = turns.try_acquire() else {
+        return Refused::new(StatusCode::SERVICE_UNAVAILABLE, BUSY).into_response();
+    };
+    match tokio::time::timeout(TAKE_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, "this takes too long").into_response(),
+    }
 }
 
 async fn identity(Shared(door): Shared<WaitingDoor>) -> Json<Identity> {
@@ -127,6 +158,7 @@ async fn take(
         .map_err(|_| refused(StatusCode::BAD_REQUEST, &NotOurs::Form))?;
     drop(body);
     let mut guard = door.waiting.lock_owned().await;
+    let adopted = door.adopted;
     let taken = tokio::task::spawn_blocking(move || {
         let Some(waiting) = guard.as_ref() else {
             // Somebody else was faster; the node is a member.
@@ -134,6 +166,8 @@ async fn take(
         };
         adopt_into(waiting, &caller, &adopt)?;
         *guard = None;
+        // Here, because the caller may be gone before he hears of it.
+        adopted.notify_one();
         Ok::<_, PathOr>(())
     });
     match taken.await {
@@ -144,7 +178,6 @@ async fn take(
         }
         Err(error) => return Err(refused(StatusCode::SERVICE_UNAVAILABLE, &error)),
     }
-    door.adopted.notify_one();
     Ok(Json(Done {
         message: "the node is a member now".to_owned(),
         data: None,
@@ -212,4 +245,83 @@ pub fn adopt(
         return Err(NotOurs::OtherSecret);
     }
     Ok((entries, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn door(dir: &std::path::Path, caller: Option<PublicKey>) -> std::net::SocketAddr {
+        let key = SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap();
+        let waiting = Waiting {
+            layout: Layout::new(dir),
+            key: key.public(),
+            identity: Identity {
+                key: key.public().to_string(),
+                seal: String::new(),
+                address: String::new(),
+                hosts: Vec::new(),
+                store: None,
+                member: false,
+                version: String::new(),
+                cluster: None,
+            },
+            secret: Zeroizing::new("a secret that nobody guesses".to_owned()),
+        };
+        let router = waiting.router(Arc::new(Notify::new()));
+        let router = router.layer(Extension(CallerKey(caller)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    /// Begins to send a ledger of 8 bytes: the first of them.
+    async fn begin(address: std::net::SocketAddr, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let text = format!("POST /v1/adopt HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\n{body}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn status(stream: &mut TcpStream) -> String {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8(answer[9..].to_vec()).unwrap()
+    }
+
+    // Whoever reaches the node could have it hold as many bodies of 128 MiB as he sends.
+    #[tokio::test]
+    async fn a_second_ledger_is_turned_away_before_its_body_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SecretKey::from_seed(Zeroizing::new([2; 32])).unwrap();
+        let address = door(dir.path(), Some(key.public())).await;
+        let mut first = begin(address, "{").await;
+        // Until the first has its turn, the next may get it: and then waits for its body in vain.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            assert!(tokio::time::Instant::now() < deadline);
+            let mut second = begin(address, "{").await;
+            let answer = status(&mut second);
+            if let Ok(status) = tokio::time::timeout(Duration::from_millis(200), answer).await {
+                assert_eq!(status, "503");
+                break;
+            }
+        }
+        first.write_all(b"1234567").await.unwrap();
+        assert_eq!(status(&mut first).await, "400");
+        // The place is free again.
+        let mut third = begin(address, "12345678").await;
+        assert_eq!(status(&mut third).await, "400");
+    }
+
+    #[tokio::test]
+    async fn who_proves_no_key_sends_no_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = door(dir.path(), None).await;
+        let mut nobody = begin(address, "").await;
+        assert_eq!(status(&mut nobody).await, "403");
+    }
 }

@@ -14,7 +14,7 @@ use palisade_link::node::NodeIdentity;
 use palisade_link::peer::Expect;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{broadcast, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::election::{Answers, Election, Turn};
@@ -31,8 +31,10 @@ const EVERY: Duration = Duration::from_secs(2);
 const JITTER_MILLIS: u16 = 250;
 /// For a handshake, and for an answer.
 const WITHIN: Duration = Duration::from_secs(2);
-/// How often a node that is no member yet, though the ledger says so, is given the ledger.
-const ADOPT_EVERY: Duration = Duration::from_secs(4);
+/// When a node that is no member yet, though the ledger says so, is given the ledger again; each time
+/// twice as late, up to [`ADOPT_AT_LAST`]: each time it is the whole ledger.
+const ADOPT_AGAIN: Duration = Duration::from_secs(4);
+const ADOPT_AT_LAST: Duration = Duration::from_mins(5);
 
 /// For a waiting node to verify the whole ledger: some 20,000 entries a second.
 const ADOPT_WITHIN: Duration = Duration::from_mins(1);
@@ -82,19 +84,12 @@ impl Poller {
         let mut state = self.ledger.state();
         let mut election = Election::new(self.own);
         let mut links: BTreeMap<NodeId, Link> = BTreeMap::new();
-        let mut adopted: BTreeMap<NodeId, Instant> = BTreeMap::new();
+        let mut adoptions = Adoptions::default();
         loop {
             let now = state.borrow_and_update().clone();
             let replies = self.round(&now, &mut links).await;
-            for reply in replies.iter().filter(|reply| reply.waits) {
-                let due = adopted
-                    .get(&reply.target.id)
-                    .is_none_or(|at| at.elapsed() >= ADOPT_EVERY);
-                if due {
-                    adopted.insert(reply.target.id, Instant::now());
-                    tokio::spawn(adopt(self.ledger.clone(), reply.target.clone()));
-                }
-            }
+            let waiting = replies.iter().filter(|reply| reply.waits);
+            adoptions.next(&self.ledger, waiting.map(|reply| &reply.target));
             self.publish(&now, &mut election, begun.elapsed(), replies, &mut links);
             self.wait(&mut state, &mut links).await;
         }
@@ -267,6 +262,59 @@ async fn open(target: &Target) -> Result<Client, ClientError> {
     Ok(Client::https(connection))
 }
 
+/// Who was given the ledger when: one node at a time has the whole of it in memory.
+#[derive(Default)]
+struct Adoptions {
+    running: Option<JoinHandle<()>>,
+    tried: BTreeMap<NodeId, (Instant, Duration)>,
+}
+
+impl Adoptions {
+    /// Gives the ledger to the first of those who wait whose turn it is.
+    fn next<'a>(&mut self, ledger: &Ledger, waiting: impl Iterator<Item = &'a Target>) {
+        let waiting: BTreeMap<NodeId, &Target> =
+            waiting.map(|target| (target.id, target)).collect();
+        self.tried.retain(|id, _| waiting.contains_key(id));
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|task| !task.is_finished())
+        {
+            return;
+        }
+        let now = Instant::now();
+        let Some(target) = self.due(now, &waiting) else {
+            return;
+        };
+        self.note(target.id, now);
+        self.running = Some(tokio::spawn(adopt(ledger.clone(), target.clone())));
+    }
+
+    /// Who waits longest for his turn: those who were not tried yet first.
+    fn due<'a>(&self, now: Instant, waiting: &BTreeMap<NodeId, &'a Target>) -> Option<&'a Target> {
+        let due = |id: &NodeId| self.tried.get(id).is_none_or(|(again, _)| *again <= now);
+        let candidates = waiting.iter().filter(|(id, _)| due(id));
+        candidates
+            .min_by_key(|(id, _)| self.tried.get(id).map(|(again, _)| *again))
+            .map(|(_, target)| *target)
+    }
+
+    fn note(&mut self, id: NodeId, now: Instant) {
+        let pause = self.tried.get(&id).map_or(ADOPT_AGAIN, |(_, pause)| {
+            pause.saturating_mul(2).min(ADOPT_AT_LAST)
+        });
+        self.tried.insert(id, (now + pause, pause));
+    }
+}
+
+impl Drop for Adoptions {
+    fn drop(&mut self) {
+        if let Some(task) = &self.running {
+            task.abort();
+        }
+    }
+}
+
 /// Gives a waiting node the whole ledger, in which it finds itself.
 async fn adopt(ledger: Ledger, target: Target) {
     let id = target.id;
@@ -316,5 +364,51 @@ fn pages(ledger: &Ledger) -> Result<Vec<String>, String> {
         }
         from += u64::try_from(page.len()).unwrap_or(u64::MAX);
         pages.push(encode(&page.concat()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_keys::{SecretKey, Zeroizing};
+
+    fn target(id: u8) -> Target {
+        let key = SecretKey::from_seed(Zeroizing::new([id; 32])).unwrap();
+        let identity = NodeIdentity::new(&key, &[id], system::now()).unwrap();
+        Target {
+            id: NodeId::new(id.into()).unwrap(),
+            key: key.public(),
+            address: format!("10.0.0.{id}:7433").parse().unwrap(),
+            identity: Arc::new(identity),
+        }
+    }
+
+    // A node that always refuses costs the whole ledger each time: less and less often, and no other
+    // has to wait for it.
+    #[tokio::test]
+    async fn those_who_wait_take_turns_and_come_again_later_and_later() {
+        let (two, three) = (target(2), target(3));
+        let waiting = BTreeMap::from([(two.id, &two), (three.id, &three)]);
+        let mut adoptions = Adoptions::default();
+        let begun = Instant::now();
+        let mut pauses = Vec::new();
+        let mut last = Duration::ZERO;
+        for second in 0..3600 {
+            let now = begun + Duration::from_secs(second);
+            while let Some(due) = adoptions.due(now, &waiting) {
+                adoptions.note(due.id, now);
+                if due.id == two.id {
+                    pauses.push(Duration::from_secs(second).saturating_sub(last));
+                    last = Duration::from_secs(second);
+                }
+            }
+        }
+        let seconds: Vec<u64> = pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds[..9], [0, 4, 8, 16, 32, 64, 128, 256, 300]);
+        assert!(seconds[9..].iter().all(|pause| *pause == 300));
+        // One at a time, and the one that was never tried goes before.
+        adoptions.tried.remove(&three.id);
+        let due = adoptions.due(begun + Duration::from_hours(2), &waiting);
+        assert_eq!(due.map(|target| target.id), Some(three.id));
     }
 }
