@@ -13,7 +13,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use door::{CLUSTER, MEMBER, STRANGER, TOKEN, World, author, joining, key, node, token};
-use palisade_daemon::join::{Admission, NoEntry, Session, adopt};
+use palisade_daemon::identity::Place;
+use palisade_daemon::join::{Admission, NoEntry, Session, Way, adopt, join};
+use palisade_daemon::layout::Layout;
 use palisade_daemon::system;
 use palisade_keys::PublicKey;
 use palisade_ledger::{Change, Millis, State, StoreConfig, TokenId, session_message};
@@ -205,6 +207,38 @@ async fn a_joiner_sees_and_says_no_more_than_his_own_joining() {
     let replay = JoinProof::new(&kind(5), &message, &key(TOKEN + 1));
     let refused = open().await.with_proof(&replay).entries(0).await;
     assert!(refused.is_err());
+}
+
+// Who has a copy of the ledger (a joiner was shown it, once) and no member's key is asked for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_a_ledger_must_be_a_member_in_it() {
+    let secret = palisade_keys::Zeroizing::new(SECRET.to_owned());
+    let derived =
+        palisade_keys::SecretKey::from_passphrase(SECRET, key(CLUSTER).public().as_bytes())
+            .unwrap();
+    for (byte, why) in [
+        (STRANGER + 7, "no member of the cluster whose ledger"),
+        (door::PENDING, "no member of the cluster whose ledger"),
+        // As far as the ledger, which here has no quorum.
+        (door::OWN, "no quorum"),
+    ] {
+        let world = World::shown_as(byte).await;
+        let key = Some(derived.public());
+        world.change(Change::SecretSet { key }).await;
+        let store = StoreConfig::Managed;
+        world.change(Change::StoreSet { store }).await;
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place {
+            address: "10.0.0.77:7433".parse().unwrap(),
+            hosts: Vec::new(),
+            store: None,
+        };
+        let way = Way::Secret(secret.clone());
+        let there = [world.address.parse().unwrap()];
+        let joined = join(&Layout::new(dir.path()), &place, None, way, &there).await;
+        let refused = joined.unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
 }
 
 // "the waiting node takes it only if the chain verifies from its genesis, names its key as a member, and

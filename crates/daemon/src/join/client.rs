@@ -78,6 +78,9 @@ pub enum JoinError {
     /// The ledger that was shown is not that of a cluster that knows the secret.
     #[error("{0} belongs to a cluster that does not know this secret")]
     OtherSecret(NodeAddress),
+    /// Whoever answers is no member of the cluster whose ledger it shows.
+    #[error("who answers at {0} is no member of the cluster whose ledger it shows")]
+    NoMember(NodeAddress),
     /// The ledger that was shown is no sequence of entries.
     #[error("what the member shows is no ledger: {0}")]
     Split(#[from] SplitError),
@@ -218,6 +221,11 @@ pub async fn join(
             way: &way,
             secret: &secret,
         };
+        let state = joiner.follow(&client, &mut chain, address).await?;
+        let client = match member_session(&client, state, address, &identity).await? {
+            Some(another) => prove(&another, &cluster, &identity, &way, &secret)?,
+            None => client,
+        };
         let id = joiner.join_chain(&client, &mut chain, address).await?;
         return settle(layout, chain, id);
     }
@@ -245,6 +253,34 @@ async fn reach(
     let key = said.and_then(|key| key.parse().ok());
     let key = key.ok_or_else(|| JoinError::NoCluster(address.clone()))?;
     Ok((client, key))
+}
+
+/// A session with a member of the cluster, whose ledger `state` is. A stranger's key must be a member's
+/// there: who copied a ledger has none of those. A certificate of the cluster may be that of a node which
+/// is out, so its bearer is asked once more, as the member that the ledger has at this address; where it
+/// has none, as whichever member he proves to be. None: the session that is there will do.
+async fn member_session(
+    client: &Client,
+    state: &State,
+    address: &NodeAddress,
+    identity: &NodeIdentity,
+) -> Result<Option<Client>, JoinError> {
+    let check = |key: Option<PublicKey>| {
+        key.and_then(|key| state.node_by_key(&key))
+            .filter(|node| !node.pending)
+            .map(drop)
+            .ok_or_else(|| JoinError::NoMember(address.clone()))
+    };
+    let shown = client.connection().and_then(Connection::peer_key);
+    if shown.is_some() {
+        return check(shown).map(|()| None);
+    }
+    let there = state.members().find(|node| node.address == *address);
+    let expect = there.map_or(Expect::Stranger, |node| Expect::Node(node.key));
+    let text = address.to_string();
+    let connection = Connection::open(&text, &expect, Some(identity.leaf()), WITHIN).await?;
+    check(connection.peer_key())?;
+    Ok(Some(Client::https(connection.answer_within(ANSWER_WITHIN))))
 }
 
 /// The key that proves. Deriving it from a passphrase takes a good part of a second.
@@ -284,6 +320,22 @@ struct Joiner<'a> {
 }
 
 impl Joiner<'_> {
+    /// Reads the ledger, of a cluster that knows the secret.
+    async fn follow<'a>(
+        &self,
+        client: &Client,
+        chain: &'a mut Chain,
+        address: &NodeAddress,
+    ) -> Result<&'a State, JoinError> {
+        let state = chain.follow(client).await?;
+        if let Way::Secret(_) = self.way
+            && state.join_secret() != Some(&self.secret.public())
+        {
+            return Err(JoinError::OtherSecret(address.clone()));
+        }
+        Ok(state)
+    }
+
     /// Reads the ledger, and appends the node's entry to it unless it is there.
     async fn join_chain(
         &self,
@@ -292,12 +344,7 @@ impl Joiner<'_> {
         address: &NodeAddress,
     ) -> Result<NodeId, JoinError> {
         for _ in 0..TRIES {
-            let state = chain.follow(client).await?;
-            if let Way::Secret(_) = self.way
-                && state.join_secret() != Some(&self.secret.public())
-            {
-                return Err(JoinError::OtherSecret(address.clone()));
-            }
+            let state = self.follow(client, chain, address).await?;
             if let Some(node) = state.node_by_key(&self.keys.public()) {
                 return Ok(node.id);
             }

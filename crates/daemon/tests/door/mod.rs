@@ -147,6 +147,11 @@ impl Drop for World {
 
 impl World {
     pub async fn new() -> Self {
+        Self::shown_as(OWN).await
+    }
+
+    /// A node with a copy of the ledger, and this key.
+    pub async fn shown_as(byte: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ledger = ledger(dir.path()).await;
         let (commands, _) = mpsc::channel(1);
@@ -165,9 +170,9 @@ impl World {
                 node: Some(NodeId::FIRST),
             },
         );
-        let tls = peer::server_config(&identity(OWN), None).unwrap();
+        let tls = peer::server_config(&identity(byte), None).unwrap();
         let door = Door::new(
-            services().router(&control),
+            services(byte).router(&control),
             Arc::new(ArcSwap::new(tls)),
             Some(ledger.state()),
             Bounds::default(),
@@ -196,17 +201,17 @@ impl World {
     }
 }
 
-fn services() -> Services {
+fn services(byte: u8) -> Services {
     Services {
-        identity: Arc::new(|| Identity {
-            key: key(OWN).public().to_string(),
+        identity: Arc::new(move || Identity {
+            key: key(byte).public().to_string(),
             seal: String::new(),
             address: String::new(),
             hosts: Vec::new(),
             store: None,
             member: true,
             version: String::new(),
-            cluster: None,
+            cluster: Some(key(CLUSTER).public().to_string()),
         }),
         hello: Arc::new(Hello::default),
         certificates: Arc::new(|_, _| {
