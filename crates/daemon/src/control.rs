@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -13,7 +14,7 @@ use axum::extract::{DefaultBodyLimit, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use palisade_keys::sha256;
+use palisade_keys::{PublicKey, sha256};
 use palisade_ledger::{Head, NodeId, Privileges, Refusal, Uid, limits::MAX_ENTRY_BYTES};
 use palisade_link::api::{
     Challenge, Command, Done, Failure, HeadReply, PAGE, SignedCommand, Status, path,
@@ -23,11 +24,12 @@ use time::{Duration, OffsetDateTime};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::api::CallerKey;
 use crate::ledger::{AppendError, Ledger};
 use crate::system;
 
-/// Challenges that may be open at a time; the oldest goes first.
-const MAX_CHALLENGES: usize = 64;
+/// Challenges that one caller may have open at a time; his oldest goes first, and nobody else's.
+const MAX_CHALLENGES: usize = 16;
 /// How long a challenge is good for.
 const CHALLENGE_LIFE: Duration = Duration::minutes(2);
 /// How long an append waits for PostgreSQL before it answers all the same.
@@ -49,6 +51,30 @@ pub struct Permitted {
 /// Gives the metrics, as `OpenMetrics` text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Challenges that are open, oldest first: who asked (none over the socket), the challenge, its end.
+#[derive(Debug, Default)]
+struct Challenges(VecDeque<(Option<PublicKey>, String, OffsetDateTime)>);
+
+impl Challenges {
+    /// Adds one. Who asks for many puts out his own alone.
+    fn add(&mut self, caller: Option<PublicKey>, text: String, now: OffsetDateTime) {
+        self.0.retain(|(_, _, until)| now <= *until);
+        let own = |(by, _, _): &(Option<PublicKey>, _, _)| *by == caller;
+        if self.0.iter().filter(|open| own(open)).count() >= MAX_CHALLENGES
+            && let Some(oldest) = self.0.iter().position(own)
+        {
+            self.0.remove(oldest);
+        }
+        self.0.push_back((caller, text, now + CHALLENGE_LIFE));
+    }
+
+    fn redeem(&mut self, challenge: &str, now: OffsetDateTime) -> bool {
+        let index = self.0.iter().position(|(_, text, _)| text == challenge);
+        let open = index.and_then(|index| self.0.remove(index));
+        open.is_some_and(|(_, _, until)| now <= until)
+    }
+}
+
 /// Where commands and questions of the control socket go.
 #[derive(Clone)]
 pub struct Control {
@@ -59,7 +85,7 @@ pub struct Control {
     applied: watch::Receiver<u64>,
     reload: Arc<Notify>,
     node: Option<NodeId>,
-    challenges: Arc<Mutex<VecDeque<(String, OffsetDateTime)>>>,
+    challenges: Arc<Mutex<Challenges>>,
 }
 
 /// What joins the control socket to the rest of the node.
@@ -178,7 +204,7 @@ impl Control {
         axum::serve(listener, self.router(metrics)).await
     }
 
-    fn new_challenge(&self) -> Result<String, Failure> {
+    fn new_challenge(&self, caller: Option<PublicKey>) -> Result<String, Failure> {
         let random = system::random::<32>().map_err(|error| failure(error.to_string()))?;
         let text: String = Head {
             seq: 0,
@@ -190,10 +216,7 @@ impl Control {
             .challenges
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= MAX_CHALLENGES {
-            open.pop_front();
-        }
-        open.push_back((text.clone(), system::now() + CHALLENGE_LIFE));
+        open.add(caller, text.clone(), system::now());
         Ok(text)
     }
 
@@ -203,11 +226,7 @@ impl Control {
             .challenges
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let Some(index) = open.iter().position(|(text, _)| text == challenge) else {
-            return false;
-        };
-        open.remove(index)
-            .is_some_and(|(_, until)| system::now() <= until)
+        open.redeem(challenge, system::now())
     }
 
     /// Checks that the configuration allows the command, and that a user with `system` signed it.
@@ -361,10 +380,14 @@ async fn reload(Shared(control): Shared<Control>) -> Json<Done> {
     })
 }
 
-async fn challenge(Shared(control): Shared<Control>) -> Result<Json<Challenge>, Refused> {
+async fn challenge(
+    Shared(control): Shared<Control>,
+    caller: Option<Extension<CallerKey>>,
+) -> Result<Json<Challenge>, Refused> {
+    let caller = caller.and_then(|Extension(CallerKey(key))| key);
     let node = control.node();
     let challenge = control
-        .new_challenge()
+        .new_challenge(caller)
         .map_err(|failure| Refused(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     Ok(Json(Challenge { challenge, node }))
 }

@@ -10,10 +10,11 @@
 mod door;
 
 use bytes::Bytes;
-use door::{DISABLED, MEMBER, OPERATOR, PENDING, READER, STRANGER, World, key, silent};
+use door::{CLUSTER, DISABLED, MEMBER, OPERATOR, PENDING, READER, STRANGER, World, key, silent};
 use hyper::Method;
 use palisade_daemon::api::DOORS;
 use palisade_ledger::{Change, NodeId, Uid};
+use palisade_link::api::{Challenge, Command, SignedCommand};
 use palisade_link::client::{Client, ClientError};
 use palisade_link::https::Connection;
 
@@ -169,4 +170,42 @@ async fn who_says_nothing_keeps_nobody_out() {
     let _flood = silent(port, "127.0.0.77", 200).await;
     let member = Client::https(world.open(Some(MEMBER)).await.unwrap());
     member.hello().await.unwrap();
+}
+
+// A user without any right asks for thousands of challenges; the operator's is still good.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_puts_out_another_callers_challenge() {
+    let world = World::new().await;
+    let operator = Client::https(world.open(Some(OPERATOR)).await.unwrap());
+    let reader = Client::https(world.open(Some(READER)).await.unwrap());
+    let told = |challenge, node| {
+        let challenge = Challenge { challenge, node };
+        let cluster = key(CLUSTER).public();
+        SignedCommand::sign(
+            &Command::RotateNode,
+            2,
+            &cluster,
+            &challenge,
+            &key(OPERATOR),
+        )
+        .unwrap()
+    };
+    let first = operator.challenge().await.unwrap();
+    for _ in 0..200 {
+        reader.challenge().await.unwrap();
+    }
+    // It gets as far as the node's dispatcher, which is not there.
+    let order = told(first.challenge, first.node);
+    let passed = operator.command(&order).await.unwrap_err().to_string();
+    assert!(!passed.contains("challenge is unknown"), "{passed}");
+    let again = operator.command(&order).await.unwrap_err().to_string();
+    assert!(again.contains("challenge is unknown"), "{again}");
+    // His own are limited.
+    let first = operator.challenge().await.unwrap();
+    for _ in 0..16 {
+        operator.challenge().await.unwrap();
+    }
+    let order = told(first.challenge, first.node);
+    let late = operator.command(&order).await.unwrap_err().to_string();
+    assert!(late.contains("challenge is unknown"), "{late}");
 }
