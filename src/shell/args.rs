@@ -54,7 +54,7 @@ pub(crate) struct ShellArgs {
 
 impl ShellArgs {
     /// Fills in what the other commands take from the environment: the cluster's public key in the
-    /// directory PALISADE_DIR, and, towards a server that must prove it, the credentials
+    /// directory `PALISADE_DIR`, and, towards a server that must prove it, the credentials
     /// `PALISADE_CREDENTIALS`.
     pub(super) fn or_from(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         if self.cluster_public_key_file.is_none() {

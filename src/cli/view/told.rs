@@ -33,12 +33,11 @@ pub(super) struct Told<'a> {
 impl Link {
     /// The node that is meant by these options, as `state` has it.
     pub(super) fn told(&self, state: &State) -> Result<Told<'_>, CliError> {
-        let (client, node) = match self.remote() {
-            Some(remote) => self.wait(proved(remote, state))?,
-            None => {
-                let (client, directory) = self.local();
-                (client, living_in(directory, state)?)
-            }
+        let (client, node) = if let Some(remote) = self.remote() {
+            self.wait(proved(remote, state))?
+        } else {
+            let (client, directory) = self.local();
+            (client, living_in(directory, state)?)
         };
         Ok(Told {
             link: self,

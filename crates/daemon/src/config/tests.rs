@@ -400,10 +400,9 @@ fn every_setting_can_be_overridden() {
             Kind::Choice(words) => words[1],
             Kind::Text if field.path.starts_with("store.managed") => "127.0.0.1:7",
             Kind::Text => "other",
-            Kind::List { example } => example,
             Kind::Commands => "page=/bin/page on-call,log=/bin/log",
             Kind::Path => "/tmp/x",
-            Kind::Optional { example } => example,
+            Kind::List { example } | Kind::Optional { example } => example,
             Kind::Addresses => "127.0.0.1:1, [::1]:2",
             Kind::Settings => "work_mem=1MB,jit=off",
         };
