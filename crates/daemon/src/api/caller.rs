@@ -32,10 +32,7 @@ impl<'a> Who<'a> {
                 Self::Member(node)
             };
         }
-        let user = state
-            .users()
-            .find(|user| user.public_key.as_ref() == Some(key));
-        match user {
+        match state.user_by_key(key) {
             Some(user) if user.may_log_in() => Self::User(user),
             Some(_) | None => Self::Stranger,
         }
