@@ -11,9 +11,6 @@ use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
 use palisade_daemon::members::{NodeEvent, Poller, SharedIdentity, Table};
 use palisade_ledger::NodeId;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::server::ParsedCertificate;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -78,7 +75,7 @@ impl Member {
     }
 
     /// Fetches the root's certificate where it is missing: a node that joined does not have the key to
-    /// make it. It is the cluster key in another form, which is checked.
+    /// make it.
     pub(super) async fn fetch_root(&self, layout: &Layout) {
         let path = layout.root_certificate();
         if path.exists() {
@@ -91,15 +88,6 @@ impl Member {
                 return;
             }
         };
-        let key = self.ledger.now().cluster_key().spki_der();
-        let is_root = CertificateDer::from_pem_slice(&pem).is_ok_and(|der| {
-            let parsed = ParsedCertificate::try_from(&der);
-            parsed.is_ok_and(|parsed| parsed.subject_public_key_info().as_ref() == key)
-        });
-        if !is_root {
-            tracing::warn!("another node gave a root's certificate that is not the cluster's");
-            return;
-        }
         if let Err(error) = files::write_public(&path, &pem) {
             tracing::warn!(%error, "the root's certificate could not be written");
         }

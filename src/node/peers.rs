@@ -1,6 +1,5 @@
 //! The other nodes, as this one's services need them: over links pinned to the ledger's keys.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use palisade_daemon::api::Answer;
 use palisade_daemon::ca::Others;
 use palisade_daemon::ledger::Ledger;
 use palisade_daemon::members::{SharedIdentity, Table};
+use palisade_daemon::pki::is_root;
 use palisade_ledger::{Node, NodeId};
 use palisade_link::api::{CaProof, CertificateReply, CertificateRequest, Done, path};
 use palisade_link::client::{Client, ClientError};
@@ -57,28 +57,29 @@ impl Peers {
         Ok(Client::https(connection.answer_within(ANSWER_WITHIN)))
     }
 
-    /// The answer of the first node that has one.
-    async fn first<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, String>
-    where
-        F: Future<Output = Result<T, ClientError>>,
-    {
+    async fn open_id(&self, id: NodeId) -> Result<Client, String> {
+        let state = self.ledger.now();
+        let node = state
+            .node(id)
+            .ok_or_else(|| format!("there is no node {id}"))?;
+        self.open(node).await.map_err(|error| error.to_string())
+    }
+
+    /// The root's certificate, in PEM: it is the cluster key in another form, which is checked.
+    pub(super) async fn root(&self) -> Result<Vec<u8>, String> {
         let mut failed = "there is no other node to ask".to_owned();
         for node in self.by_use() {
             let answer = match self.open(&node).await {
-                Ok(client) => ask(client).await,
+                Ok(client) => fetch(client, path::CA_ROOT).await,
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(pem) if is_root(&pem, self.ledger.now().cluster_key()) => return Ok(pem),
+                Ok(_) => failed = format!("node {}: it is not the cluster's", node.id),
                 Err(error) => failed = format!("node {}: {error}", node.id),
             }
         }
         Err(failed)
-    }
-
-    /// The root's certificate, in PEM.
-    pub(super) async fn root(&self) -> Result<Vec<u8>, String> {
-        self.first(|client| fetch(client, path::CA_ROOT)).await
     }
 }
 
@@ -93,30 +94,32 @@ async fn fetch(client: Client, path: &'static str) -> Result<Vec<u8>, ClientErro
 }
 
 impl Others for Peers {
-    fn sign(&self, request: CertificateRequest) -> Answer<CertificateReply> {
+    fn nodes(&self) -> Vec<NodeId> {
+        self.by_use().into_iter().map(|node| node.id).collect()
+    }
+
+    fn sign(&self, node: NodeId, request: CertificateRequest) -> Answer<CertificateReply> {
         let peers = self.clone();
         Box::pin(async move {
-            let ask = |client: Client| {
-                let request = request.clone();
-                async move { client.certificate(&request).await }
-            };
-            peers.first(ask).await
+            let client = peers.open_id(node).await?;
+            let signed = client.certificate(&request).await;
+            signed.map_err(|error| error.to_string())
         })
     }
 
-    fn lists(&self) -> Answer<Vec<u8>> {
+    fn lists(&self, node: NodeId) -> Answer<Vec<u8>> {
         let peers = self.clone();
-        Box::pin(async move { peers.first(|client| fetch(client, path::CA_LISTS)).await })
+        Box::pin(async move {
+            let client = peers.open_id(node).await?;
+            let lists = fetch(client, path::CA_LISTS).await;
+            lists.map_err(|error| error.to_string())
+        })
     }
 
     fn prove(&self, node: NodeId, proof: CaProof) -> Answer<Done> {
         let peers = self.clone();
         Box::pin(async move {
-            let state = peers.ledger.now();
-            let node = state
-                .node(node)
-                .ok_or_else(|| format!("there is no node {node}"))?;
-            let client = peers.open(node).await.map_err(|error| error.to_string())?;
+            let client = peers.open_id(node).await?;
             let done = client.prove_ca(&proof).await;
             done.map_err(|error| error.to_string())
         })

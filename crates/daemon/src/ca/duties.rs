@@ -104,25 +104,46 @@ impl CaService {
         Ok(())
     }
 
-    /// Fetches the issuer's lists, again for a moment where it has not written yet what the ledger says.
+    /// Fetches the lists from the others, issuers first, again for a moment where nobody has written yet
+    /// what the ledger says. Who sends lists that are no good does not keep the next one from being asked.
     async fn fetch_lists(&self, others: &dyn Others) -> Result<bool, CaError> {
         let pki = &self.inner.pki;
         let mut news = false;
+        let mut failed = None;
+        let mut nodes = others.nodes();
         for _ in 0..FETCHES {
-            let pem = others.lists().await.map_err(CaError::Remote)?;
-            let state = self.inner.ledger.now();
-            news |= pki.take_lists(&state, &pem)?;
-            if pki.has_lists(&state, system::now()) {
+            for node in std::mem::take(&mut nodes) {
+                let sent = others.lists(node).await;
+                let state = self.inner.ledger.now();
+                let taken = sent.and_then(|pem| {
+                    // Who has answered is asked again.
+                    nodes.push(node);
+                    let taken = pki.take_lists(&state, &pem, system::now());
+                    taken.map_err(|error| error.to_string())
+                });
+                match taken {
+                    Ok(taken) => news |= taken,
+                    Err(error) => failed = Some(format!("node {node}: {error}")),
+                }
+                if pki.has_all_lists(&state, system::now()) {
+                    return Ok(news);
+                }
+            }
+            // Nobody makes the list of a CA whose key is on its way to sign, or from it.
+            if pki.has_lists(&self.inner.ledger.now(), system::now()) {
                 return Ok(news);
+            }
+            if nodes.is_empty() {
+                break;
             }
             tokio::time::sleep(FETCH_AGAIN).await;
         }
         if news && let Some(doors) = self.inner.doors.get() {
             doors.refresh();
         }
-        Err(CaError::Remote(
-            "the issuer's revocation lists are not what the ledger says".to_owned(),
-        ))
+        Err(CaError::Remote(failed.unwrap_or_else(|| {
+            "no node has revocation lists that are what the ledger says".to_owned()
+        })))
     }
 
     /// Appends what `palisade ca rescue` left: the new CA, by the cluster key's signature.

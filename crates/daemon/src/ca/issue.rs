@@ -10,7 +10,7 @@ use palisade_link::x509::{self, IssuingCa, Request, SigningRequest};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::policy::{self, Terms};
-use super::{CaError, CaService};
+use super::{CaError, CaService, received};
 use crate::author::AuthorError;
 use crate::ledger::AppendError;
 use crate::pki;
@@ -73,8 +73,18 @@ impl CaService {
                 request: STANDARD.encode(&request.request),
                 purpose,
             };
-            let reply = others.sign(wish).await.map_err(CaError::Remote)?;
-            return decode(&reply, &state);
+            let own = self
+                .own(&state)
+                .ok_or_else(|| CaError::Refused("this node is not in the ledger yet".to_owned()))?;
+            let good = |reply: CertificateReply| {
+                // What the ledger says now: the answer took a while.
+                let state = self.inner.ledger.now();
+                let terms = policy::for_node(&state, own, purpose, &[]);
+                let terms = terms.map_err(CaError::Refused)?;
+                received::chain(&reply, &request.request, &terms, &state)
+            };
+            let ask = |node| others.sign(node, wish.clone());
+            return received::first_good(others.as_ref(), ask, good).await;
         };
         let parsed = SigningRequest::parse(&request.request)?;
         let own = self.own(&state);
@@ -281,20 +291,6 @@ fn reply(chain: &[Vec<u8>]) -> CertificateReply {
     CertificateReply {
         chain: chain.iter().map(|der| STANDARD.encode(der)).collect(),
     }
-}
-
-/// Reads the chain that an issuer sent: its CA must be one that the cluster key certified.
-fn decode(reply: &CertificateReply, state: &State) -> Result<Vec<Vec<u8>>, CaError> {
-    let chain: Result<Vec<_>, _> = reply
-        .chain
-        .iter()
-        .map(|text| STANDARD.decode(text))
-        .collect();
-    let chain =
-        chain.map_err(|_| CaError::Remote("the issuer's answer is no base64".to_owned()))?;
-    let issuer = chain.get(1).map(Vec::as_slice).unwrap_or_default();
-    IssuingCa::check(issuer, state.cluster_key(), None)?;
-    Ok(chain)
 }
 
 /// Who signs instead of this node.

@@ -16,6 +16,7 @@ mod follow;
 mod issue;
 mod policy;
 mod prove;
+mod received;
 pub mod rescue;
 mod rotate;
 
@@ -84,10 +85,12 @@ pub trait Doors: Send + Sync {
 
 /// The other nodes, over the peer link.
 pub trait Others: Send + Sync {
-    /// Has the issuer sign a certificate for this node.
-    fn sign(&self, request: CertificateRequest) -> Answer<CertificateReply>;
-    /// The issuer's revocation lists, in PEM.
-    fn lists(&self) -> Answer<Vec<u8>>;
+    /// The other members, in the order in which they are asked: those that say they issue first.
+    fn nodes(&self) -> Vec<NodeId>;
+    /// Has that node sign a certificate for this one.
+    fn sign(&self, node: NodeId, request: CertificateRequest) -> Answer<CertificateReply>;
+    /// That node's revocation lists, in PEM.
+    fn lists(&self, node: NodeId) -> Answer<Vec<u8>>;
     /// Asks a node to prove that it works with a candidate.
     fn prove(&self, node: NodeId, proof: CaProof) -> Answer<Done>;
 }

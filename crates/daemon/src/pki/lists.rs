@@ -5,6 +5,8 @@
 //! has expired. So a CA that was removed from the ledger needs no word by the root: its list is left
 //! out, and all its certificates are refused.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
 };
@@ -40,6 +42,11 @@ pub enum ListError {
     /// The root's own is missing.
     #[error("the root's revocation list is not among them")]
     NoRoot,
+    /// An old one, which another node has kept.
+    #[error(
+        "the list of the issuing CA that signs is missing, or does not name all that is revoked"
+    )]
+    Behind,
 }
 
 impl Pki {
@@ -78,6 +85,13 @@ impl Pki {
         self.are_current(&must, state, &revoked(state), now)
     }
 
+    /// The same for every CA of the ledger.
+    #[must_use]
+    pub fn has_all_lists(&self, state: &State, now: OffsetDateTime) -> bool {
+        let must: Vec<_> = state.issuing_cas().collect();
+        self.are_current(&must, state, &revoked(state), now)
+    }
+
     /// Whether there is a young list that names what is revoked for each CA of `must`, and none of a CA
     /// that is gone.
     fn are_current(
@@ -102,35 +116,55 @@ impl Pki {
         each && none_gone && self.layout.store_list().exists()
     }
 
-    /// Takes in the lists that an issuer sent, after a check: those of CAs that this node's ledger
-    /// (which may be behind or ahead of the issuer's) does not have are left out. Says whether they
+    /// Takes in the lists that another node sent, after a check. It may be behind, ahead, or lie: of each
+    /// CA that the ledger has here, the list with the higher number is kept, if it holds and names all that
+    /// this node knows to be revoked; without one of the CA that signs nothing is taken. Says whether they
     /// were news.
-    pub fn take_lists(&self, state: &State, pem: &[u8]) -> Result<bool, PkiError> {
-        let mut lists = with_root(state, pem)?;
-        let root = lists.remove(0);
-        lists.retain(|list| is_by_a_ca(list, state));
-        if lists.is_empty() {
-            return Err(ListError::Signature.into());
-        }
-        lists.insert(0, root);
-        let root = lists.first().ok_or(ListError::NoRoot)?;
-        let text: String = lists.iter().map(|der| revocation_list_pem(der)).collect();
+    pub fn take_lists(
+        &self,
+        state: &State,
+        pem: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<bool, PkiError> {
+        let sent = with_root(state, pem)?;
         let old = files::read_text(&self.layout.lists()).unwrap_or_default();
-        if old == text {
+        let kept = with_root(state, old.as_bytes()).unwrap_or_default();
+        // Of two with one number it is the last that is taken.
+        let all: Vec<_> = sent.iter().chain(&kept).collect();
+        let is_roots = |list: &&&Vec<u8>| is_signed(list, state.cluster_key().as_bytes(), &ED25519);
+        let root = all.iter().filter(is_roots).max_by_key(|list| number(list));
+        let root = root.ok_or(ListError::NoRoot)?;
+        let revoked = revoked(state);
+        let active = state.active_ca();
+        let mut chosen = Vec::new();
+        // The one that signs first: its list is etcd's, too.
+        let rest = state.issuing_cas().filter(|ca| Some(*ca) != active);
+        for ca in active.into_iter().chain(rest) {
+            let fit = all
+                .iter()
+                .filter(|list| is_by(list, ca) && names_all(list, &revoked, now));
+            match fit.max_by_key(|list| number(list)) {
+                Some(list) => chosen.push(list),
+                None if Some(ca) == active => return Err(ListError::Behind.into()),
+                None => {}
+            }
+        }
+        let store = chosen.first().ok_or(ListError::Signature)?;
+        let mut text = revocation_list_pem(root);
+        for list in &chosen {
+            text.push_str(&revocation_list_pem(list));
+        }
+        if old == text && self.layout.store_list().exists() {
             return Ok(false);
         }
-        if !self.layout.root_list().exists() {
-            files::write_public(
-                &self.layout.root_list(),
-                revocation_list_pem(root).as_bytes(),
-            )?;
-        }
-        if let Some(own) = lists.get(1) {
-            files::write_public(
-                &self.layout.store_list(),
-                revocation_list_pem(own).as_bytes(),
-            )?;
-        }
+        files::write_public(
+            &self.layout.root_list(),
+            revocation_list_pem(root).as_bytes(),
+        )?;
+        files::write_public(
+            &self.layout.store_list(),
+            revocation_list_pem(store).as_bytes(),
+        )?;
         files::write_public(&self.layout.lists(), text.as_bytes())?;
         Ok(true)
     }
@@ -219,12 +253,38 @@ fn with_root(state: &State, pem: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
 }
 
 fn is_by_a_ca(list: &[u8], state: &State) -> bool {
-    state.issuing_cas().any(|ca| {
-        X509Certificate::from_der(ca).is_ok_and(|(_, ca)| {
-            let key = &ca.public_key().subject_public_key.data;
-            is_signed(list, key, &ECDSA_P256_SHA256_ASN1)
-        })
+    state.issuing_cas().any(|ca| is_by(list, ca))
+}
+
+fn is_by(list: &[u8], ca: &[u8]) -> bool {
+    X509Certificate::from_der(ca).is_ok_and(|(_, ca)| {
+        let key = &ca.public_key().subject_public_key.data;
+        is_signed(list, key, &ECDSA_P256_SHA256_ASN1)
     })
+}
+
+/// Whether a list has not expired and names at least all that is revoked.
+fn names_all(list: &[u8], revoked: &[Revoked], now: OffsetDateTime) -> bool {
+    CertificateRevocationList::from_der(list).is_ok_and(|(_, list)| {
+        let until = list.next_update().map(|time| time.to_datetime());
+        let named: BTreeSet<_> = list
+            .iter_revoked_certificates()
+            .map(|entry| trim(entry.raw_serial()))
+            .collect();
+        until.is_some_and(|until| now < until)
+            && revoked
+                .iter()
+                .all(|revoked| named.contains(revoked.serial.as_slice()))
+    })
+}
+
+/// The number of a list, which its CA only raises. One without comes before all others.
+fn number(list: &[u8]) -> Option<Vec<u8>> {
+    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+    let number = list.crl_number()?.to_bytes_be();
+    // Of one length, so that they compare as numbers.
+    let zeros = 20_usize.saturating_sub(number.len());
+    Some([vec![0; zeros], number].concat())
 }
 
 fn is_signed(der: &[u8], key: &[u8], algorithm: &'static dyn VerificationAlgorithm) -> bool {

@@ -116,6 +116,20 @@ pub fn serial(der: &[u8]) -> Option<Vec<u8>> {
     raw.get(zeros..).map(<[u8]>::to_vec)
 }
 
+/// Whether this (PEM) is the root's certificate: the cluster key, signed by itself.
+#[must_use]
+pub fn is_root(pem: &[u8], cluster: &PublicKey) -> bool {
+    CertificateDer::from_pem_slice(pem).is_ok_and(|der| {
+        X509Certificate::from_der(&der).is_ok_and(|(rest, root)| {
+            rest.is_empty()
+                && root.is_ca()
+                && root.subject() == root.issuer()
+                && root.public_key().raw == cluster.spki_der()
+                && root.verify_signature(None).is_ok()
+        })
+    })
+}
+
 /// Reads the cluster's public key.
 pub fn read_public_key(path: &Path) -> Result<PublicKey, PkiError> {
     let text = files::read_text(path)?;
