@@ -152,15 +152,25 @@ pub struct Cluster {
     process: Option<Process>,
     pub port: u16,
     temp: TempDir,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
     /// Makes one and waits until it serves.
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// The same, with settings in the environment.
+    pub fn up_with(settings: &[(&'static str, &str)]) -> Self {
         let mut cluster = Self {
             process: None,
             port: free_port().unwrap(),
             temp: temp_dir().unwrap(),
+            settings: settings
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
         };
         cluster.start();
         cluster
@@ -173,7 +183,8 @@ impl Cluster {
         command
             .args(["up", "--verbose", "--dir"])
             .arg(self.dir())
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(&mut command, &log, "Ctrl-C stops"));
     }
 
