@@ -329,7 +329,11 @@ fn up_starts_three_nodes_and_starts_them_again() {
 // "Moving from embedded to etcd is one command with no downtime for logged-in sessions"
 #[test]
 fn the_ledger_moves_to_etcd_under_an_open_session() {
-    let cluster = Cluster::up();
+    let port = || format!("127.0.0.1:{}", palisade_testkit::free_port().unwrap());
+    let cluster = Cluster::up_with(&[
+        ("PALISADE_STORE_MANAGED_PEER", &port()),
+        ("PALISADE_STORE_MANAGED_CLIENT", &port()),
+    ]);
     cluster.add_user("alice", "select");
     let mut session = OpenSession::open(&mut cluster.psql("alice"));
     session.send("SELECT 'before';");

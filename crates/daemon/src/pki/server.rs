@@ -217,7 +217,7 @@ impl Pki {
         let key = leaf.expose_key_pem();
         files::write_private(&self.layout.serving_key(), key.as_bytes())?;
         let chain = leaf.chain_pem();
-        files::write_public(&self.layout.serving_certificate(), chain.as_bytes())?;
+        files::write_private(&self.layout.serving_certificate(), chain.as_bytes())?;
         Ok(())
     }
 
