@@ -18,6 +18,7 @@ const ALICE: Account<'_> = Account {
 };
 const BOB: Account<'_> = Account {
     name: "bob",
+    key: Some(5),
     ..ALICE
 };
 fn clock() -> Instant {

@@ -16,6 +16,7 @@ const ALICE: Account<'_> = Account {
 const BOB: Account<'_> = Account {
     name: "bob",
     password: None,
+    key: Some(5),
     ..ALICE
 };
 
@@ -30,6 +31,7 @@ fn what_is_explained_is_what_happens() {
     );
     door.add(&[Account {
         name: "carol",
+        key: Some(6),
         ..BOB
     }]);
     let explained = |user: &str, address: &str, tls| {

@@ -249,6 +249,7 @@ fn a_rule_for_a_group_is_for_those_with_its_privilege() {
     let restricted = Account {
         name: "carol",
         restricted: true,
+        key: Some(5),
         ..ALICE
     };
     door.add(&[restricted]);
