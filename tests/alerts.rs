@@ -22,7 +22,7 @@ use common::{Cluster, ok};
 use palisade_testkit::poll;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TOKEN: &str = "a-token-that-nobody-may-see";
 
 fn write(path: &Path, text: &str, mode: u32) {
