@@ -21,6 +21,7 @@ use palisade_testkit::{TempDir, free_port, temp_dir};
 struct Tutorial {
     temp: TempDir,
     port: u16,
+    api: u16,
 }
 
 impl Tutorial {
@@ -29,6 +30,7 @@ impl Tutorial {
         let tutorial = Self {
             temp: temp_dir().unwrap(),
             port: free_port().unwrap(),
+            api: free_port().unwrap(),
         };
         // "To generate a key pair you use the quasardb cluster key generator"
         let (public, private) = (
@@ -83,6 +85,7 @@ impl Tutorial {
                 self.path("data"),
             ),
             ("127.0.0.1:5433", "", format!("127.0.0.1:{}", self.port)),
+            ("127.0.0.1:7433", "", format!("127.0.0.1:{}", self.api)),
         ];
         let mut text = text;
         for (from, name, to) in changes {
