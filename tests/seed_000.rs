@@ -284,6 +284,7 @@ fn the_user_list_travels_with_the_key() {
     let other = Tutorial {
         temp: temp_dir().unwrap(),
         port: free_port().unwrap(),
+        api: free_port().unwrap(),
     };
     for file in ["cluster_private.key", "users.cfg"] {
         std::fs::copy(tutorial.path(file), other.path(file)).unwrap();
