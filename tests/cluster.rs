@@ -233,14 +233,8 @@ fn stop_and_purge_work_for_users_with_system_alone() {
     let operator = cluster.add_user("operator", "system,select");
     let bystander = cluster.add_user("bystander", "select,drop");
     cluster.stop();
-    let mut daemon = palisade();
+    let mut daemon = cluster.daemon();
     daemon
-        .arg("daemon")
-        .env("PALISADE_NODE_DATA_DIRECTORY", cluster.dir())
-        .env(
-            "PALISADE_GATEWAY_LISTEN",
-            format!("127.0.0.1:{}", cluster.port),
-        )
         .env("PALISADE_SECURITY_ENABLE_STOP", "true")
         .env("PALISADE_SECURITY_ENABLE_PURGE_ALL", "true");
     let daemon = Process::start(&mut daemon, &cluster.path("daemon.log"), "serving at");

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{Cluster, Process, palisade};
+use common::{Cluster, Process};
 use palisade_keys::{Credentials, PublicKey, SecretKey, Zeroizing};
 use palisade_ledger::{Author, Change, Entry, Hash, Millis, Uid, sign};
 use palisade_link::api::{Challenge, Command, SignedCommand};
@@ -30,15 +30,8 @@ async fn a_command_needs_its_own_challenge_and_its_authors_key() {
     let mut cluster = Cluster::up();
     cluster.sql("admin", "CREATE TABLE t (n int)");
     cluster.stop();
-    let mut daemon = palisade();
-    daemon
-        .arg("daemon")
-        .env("PALISADE_NODE_DATA_DIRECTORY", cluster.dir())
-        .env(
-            "PALISADE_GATEWAY_LISTEN",
-            format!("127.0.0.1:{}", cluster.port),
-        )
-        .env("PALISADE_SECURITY_ENABLE_PURGE_ALL", "true");
+    let mut daemon = cluster.daemon();
+    daemon.env("PALISADE_SECURITY_ENABLE_PURGE_ALL", "true");
     let _daemon = Process::start(&mut daemon, &cluster.path("daemon.log"), "serving at");
     let client = Client::new(cluster.dir().join("control.sock"));
     let admin = credentials(&cluster.admin("credentials")).secret_key;

@@ -220,6 +220,19 @@ impl Cluster {
         self.dir().join("private").join(format!("admin.{kind}"))
     }
 
+    /// The daemon on the stopped cluster's directory, at the same front door and with an API port of
+    /// its own.
+    pub fn daemon(&self) -> Command {
+        let listen = |port: u16| format!("127.0.0.1:{port}");
+        let mut command = palisade();
+        command
+            .arg("daemon")
+            .env("PALISADE_NODE_DATA_DIRECTORY", self.dir())
+            .env("PALISADE_GATEWAY_LISTEN", listen(self.port))
+            .env("PALISADE_API_LISTEN", listen(free_port().unwrap()));
+        command
+    }
+
     /// A command of the binary, on this cluster, signed by the superuser.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = palisade();
