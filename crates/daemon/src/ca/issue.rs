@@ -1,19 +1,15 @@
-//! Signing, and the inventory of what was signed.
-
-use std::sync::PoisonError;
+//! Signing: for users, for the other nodes, for this one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use palisade_ledger::{CertificateKind, Change, Hash, Issued, Millis, NodeId, State, Uid, limits};
+use palisade_ledger::{Hash, NodeId, State, Uid};
 use palisade_link::api::{CertificateReply, CertificateRequest, Done, IssueCertificate, Purpose};
 use palisade_link::x509::{self, IssuingCa, Request, SigningRequest};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use tokio::time::Instant;
 
+use super::inventory::entry;
 use super::policy::{self, Terms};
 use super::{CaError, CaService, received};
-use crate::author::AuthorError;
-use crate::ledger::AppendError;
-use crate::pki;
 use crate::system;
 
 impl CaService {
@@ -43,7 +39,7 @@ impl CaService {
         })
     }
 
-    /// A certificate for a member node, for itself.
+    /// A certificate for a member node, for itself. Of what the ledger refuses nothing goes out.
     pub async fn certificate(
         &self,
         node: NodeId,
@@ -54,8 +50,8 @@ impl CaService {
         let terms = policy::for_node(&state, node, wish.purpose, request.hosts())
             .map_err(CaError::Refused)?;
         let ca = self.signer(&state)?;
-        let chain = sign(&ca, &request, &terms)?;
-        self.record(entry(&chain, &terms, Some(node), None)?).await;
+        self.inner.asked.take(node, Instant::now())?;
+        let chain = self.sign_for(&ca, &request, &terms, Some(node)).await?;
         tracing::info!(%node, purpose = ?wish.purpose, "issued a node's certificate");
         Ok(reply(&chain))
     }
@@ -91,9 +87,7 @@ impl CaService {
         let terms = self
             .own_terms(&state, own, purpose)
             .map_err(CaError::Refused)?;
-        let chain = sign(&ca, &parsed, &terms)?;
-        self.record(entry(&chain, &terms, own, None)?).await;
-        Ok(chain)
+        self.sign_for(&ca, &parsed, &terms, own).await
     }
 
     /// The issuer's own leaf names what its machine and configuration say, too.
@@ -121,98 +115,6 @@ impl CaService {
             }
         }
         Ok(terms)
-    }
-
-    /// Records the leaf that the doors show, if the inventory lacks it: whoever signed it may have
-    /// stopped before he could.
-    pub(super) async fn record_own(&self) -> Result<(), CaError> {
-        let state = self.inner.ledger.now();
-        let Some(own) = self.own(&state) else {
-            return Ok(());
-        };
-        let Ok(shown) = self.inner.pki.read_serving() else {
-            return Ok(());
-        };
-        let first = shown
-            .leaf
-            .chain
-            .first()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let known =
-            pki::serial(first).is_none_or(|serial| state.issued_by_serial(&serial).is_some());
-        if known || system::now() > shown.until || !shown.is_ours(state.cluster_key()) {
-            return Ok(());
-        }
-        let terms =
-            policy::for_node(&state, own, Purpose::Server, &[]).map_err(CaError::Refused)?;
-        let issued = entry(&shown.leaf.chain, &terms, Some(own), None)?;
-        match self.append_issued(issued).await {
-            // The one who signed it came first.
-            Err(CaError::Author(AuthorError::Append(AppendError::Refused(_)))) => Ok(()),
-            recorded => recorded,
-        }
-    }
-
-    /// Puts what was issued into the ledger; kept for later, if there is no quorum now.
-    pub(super) async fn record(&self, issued: Issued) {
-        if let Err(error) = self.append_issued(issued.clone()).await {
-            tracing::warn!(%error, serial = hex(&issued.serial), "issued, but not yet in the ledger");
-            let mut waiting = self
-                .inner
-                .unrecorded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            waiting.push(issued);
-        }
-    }
-
-    /// Tries again what [`Self::record`] kept.
-    pub(super) async fn record_rest(&self) -> Result<(), CaError> {
-        loop {
-            let next = {
-                let waiting = self.inner.unrecorded.lock();
-                waiting
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .last()
-                    .cloned()
-            };
-            let Some(next) = next else {
-                return Ok(());
-            };
-            match self.append_issued(next.clone()).await {
-                Ok(()) => {}
-                // It is in the inventory already, or its holder has left: nothing to add.
-                Err(CaError::Author(AuthorError::Append(AppendError::Refused(refusal)))) => {
-                    tracing::debug!(%refusal, "not recorded");
-                }
-                Err(error) => return Err(error),
-            }
-            let mut waiting = self
-                .inner
-                .unrecorded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            waiting.retain(|issued| issued.serial != next.serial);
-        }
-    }
-
-    /// As this node, or, where the ledger does not know it yet, by the cluster key that lies with it.
-    async fn append_issued(&self, certificate: Issued) -> Result<(), CaError> {
-        let ledger = &self.inner.ledger;
-        let change = Change::CertificateIssued { certificate };
-        let own = self.own(&ledger.now());
-        if let Some(node) = self.inner.wires.node.as_ref().filter(|_| own.is_some()) {
-            node.append(ledger, change).await?;
-        } else if let Some(cluster) = &self.inner.wires.cluster {
-            cluster.append(ledger, change).await?;
-        } else {
-            return Err(CaError::Refused(
-                "this node is not in the ledger yet, so nothing that it issues could be recorded"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -244,47 +146,6 @@ pub(super) fn sign(
         ))),
         chain => Ok(chain?),
     }
-}
-
-/// What the inventory says of a chain.
-pub(super) fn entry(
-    chain: &[Vec<u8>],
-    terms: &Terms,
-    holder: Option<NodeId>,
-    by: Option<Uid>,
-) -> Result<Issued, CaError> {
-    let [leaf, issuer, ..] = chain else {
-        return Err(CaError::Refused("the chain is too short".to_owned()));
-    };
-    let unreadable = || CaError::Refused("the certificate can't be read".to_owned());
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| unreadable())?;
-    let until = parsed.validity().not_after.timestamp();
-    let mut subject = terms.common_name.clone();
-    for host in terms
-        .hosts
-        .iter()
-        .filter(|host| **host != terms.common_name)
-    {
-        if subject.len() + host.len() + 2 <= limits::MAX_TEXT_BYTES {
-            subject.push_str(", ");
-            subject.push_str(host);
-        }
-    }
-    Ok(Issued {
-        serial: pki::serial(leaf).ok_or_else(unreadable)?,
-        subject,
-        kind: match terms.purpose {
-            x509::Purpose::Server => CertificateKind::Server,
-            x509::Purpose::Store => CertificateKind::Store,
-            x509::Purpose::User => CertificateKind::User,
-            x509::Purpose::Service => CertificateKind::Service,
-            x509::Purpose::Tool => CertificateKind::Tool,
-        },
-        holder,
-        issuer: Hash::of(issuer),
-        until: Millis(u64::try_from(until).unwrap_or(0).saturating_mul(1000)),
-        by,
-    })
 }
 
 fn reply(chain: &[Vec<u8>]) -> CertificateReply {

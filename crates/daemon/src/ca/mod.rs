@@ -13,7 +13,9 @@
 
 mod duties;
 mod follow;
+mod inventory;
 mod issue;
+mod limit;
 mod policy;
 mod prove;
 mod received;
@@ -123,6 +125,8 @@ struct Inner {
     step: std::sync::Mutex<()>,
     /// Issued, and not yet in the ledger: there was no quorum.
     unrecorded: std::sync::Mutex<Vec<Issued>>,
+    /// How often each member asked.
+    asked: limit::Limit,
     /// The key of a trial that another node's issuer is to sign.
     trial: std::sync::Mutex<Option<palisade_link::x509::KeyRequest>>,
 }
@@ -147,6 +151,7 @@ impl CaService {
                 showing: Mutex::default(),
                 step: std::sync::Mutex::default(),
                 unrecorded: std::sync::Mutex::default(),
+                asked: limit::Limit::default(),
                 trial: std::sync::Mutex::default(),
             }),
         }

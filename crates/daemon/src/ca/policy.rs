@@ -76,11 +76,41 @@ pub(super) fn for_user(
             user.name
         ));
     }
+    // libpq takes the common name for the host's where there is no other.
+    let serves = !matches!(purpose, x509::Purpose::User | x509::Purpose::Tool);
+    let named = serves.then_some(&common_name);
+    if !author.superuser
+        && let Some((name, node)) = name_of_a_node(state, wish.hosts.iter().chain(named))
+    {
+        return Err(format!(
+            "{name} is a name of node {node}, which has its own certificate for it: only a superuser may issue another"
+        ));
+    }
     Ok(Terms {
         purpose,
-        common_name,
         hosts: wish.hosts.clone(),
         lifetime: lifetime(state, wish)?,
+        common_name,
+    })
+}
+
+/// The first of these names that the ledger has for a node, be it a member yet or not. Every machine's
+/// names for itself are nobody's.
+fn name_of_a_node<'a>(
+    state: &State,
+    names: impl Iterator<Item = &'a String>,
+) -> Option<(String, NodeId)> {
+    let wanted: Vec<String> = names
+        .map(|name| match name.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().to_string(),
+            Err(_) => name.to_ascii_lowercase(),
+        })
+        .filter(|name| !is_loopback(name))
+        .collect();
+    state.nodes().find_map(|node| {
+        let theirs = names_in_ledger(node);
+        let taken = wanted.iter().find(|name| theirs.contains(name))?;
+        Some((taken.clone(), node.id))
     })
 }
 

@@ -23,7 +23,7 @@ use palisade_link::x509::inspect::{Context, Severity, inspect, key_spki};
 use palisade_link::x509::{self, IssuingCa, Leaf, SigningRequest};
 use serde_json::json;
 
-use super::issue::{entry, hex, sign};
+use super::issue::hex;
 use super::{CaError, CaService, hash, policy};
 use crate::pki::Place;
 use crate::system;
@@ -124,8 +124,7 @@ impl CaService {
             .own_terms(state, own, Purpose::Server)
             .map_err(CaError::Refused)?;
         terms.lifetime = TRIAL_LIFE;
-        let chain = sign(candidate, &request, &terms)?;
-        self.record(entry(&chain, &terms, own, None)?).await;
+        let chain = self.sign_for(candidate, &request, &terms, own).await?;
         let trial = Leaf {
             chain,
             key: made.key,
@@ -161,8 +160,9 @@ impl CaService {
         let mut terms = policy::for_node(state, node, Purpose::Server, request.hosts())
             .map_err(CaError::Refused)?;
         terms.lifetime = TRIAL_LIFE;
-        let chain = sign(candidate, &request, &terms)?;
-        self.record(entry(&chain, &terms, Some(node), None)?).await;
+        let chain = self
+            .sign_for(candidate, &request, &terms, Some(node))
+            .await?;
         let chain = chain.iter().map(|der| STANDARD.encode(der)).collect();
         ask(chain).await.map_err(CaError::Remote)?;
         Ok(())

@@ -1,5 +1,10 @@
 //! Who gets which certificate.
 
+use palisade_daemon::ca::CaError;
+use palisade_ledger::{StoreAddress, StoreConfig};
+use palisade_testkit::etcd::Etcd;
+
+use super::store_support;
 use super::support::*;
 
 /// "the inventory of all that was issued, by whom, until when"
@@ -111,6 +116,180 @@ async fn who_may_issue_can_not_become_another_user() {
             .is_err()
     );
     assert_eq!(node.ledger.now().issued().len(), 3);
+}
+
+/// Who may issue can't answer for a node: its names are its own, in whatever form, and a superuser's.
+#[tokio::test]
+async fn who_may_issue_can_not_become_a_node() {
+    let node = Node::begin().await;
+    node.change(node_2()).await;
+    let mut third = node_2();
+    if let Change::NodeAdd { node } = &mut third {
+        node.id = id(3);
+        node.key = secret(6).public();
+        node.address = "n3.example:7433".parse().unwrap();
+        node.store = Some(StoreAddress {
+            peer: "10.9.0.3:7380".parse().unwrap(),
+            client: "etcd3.example:7379".parse().unwrap(),
+        });
+    }
+    node.change(third).await;
+    for name in [
+        "n1.example",
+        "N1.Example",
+        "10.0.0.1",
+        "::ffff:10.0.0.1",
+        "n2.example",
+        "10.9.0.3",
+        "etcd3.example",
+    ] {
+        for purpose in [Purpose::Server, Purpose::Store, Purpose::Service] {
+            let hosts = ["free.example", name];
+            let error = node.issue(OPERATOR, wish(purpose, "billing", &hosts)).await;
+            let error = error.unwrap_err();
+            assert!(error.contains("is a name of node"), "{name}: {error}");
+        }
+    }
+    // Without a subjectAltName the common name counts for libpq.
+    let service = wish(Purpose::Service, "n1.example", &[]);
+    assert!(node.issue(OPERATOR, service).await.is_err());
+    assert_eq!(node.ledger.now().issued().len(), 0);
+    for name in ["free.example", "127.0.0.1", "localhost"] {
+        let issued = node.issue(OPERATOR, wish(Purpose::Server, "", &[name]));
+        issued.await.unwrap();
+    }
+    let by_boss = node.issue(BOSS, wish(Purpose::Server, "", &["n2.example"]));
+    by_boss.await.unwrap();
+}
+
+/// What is not in the ledger goes to nobody: a node that is removed while its certificate is signed
+/// has none that outlives it.
+#[tokio::test]
+async fn a_node_that_is_removed_meanwhile_gets_no_certificate() {
+    let first = Node::begin().await;
+    for number in 2.. {
+        let name = format!("n{number}.example:7433");
+        let key = secret(u8::try_from(number).unwrap() + 50).public();
+        first.change(node(number, key, &name, &[])).await;
+        let request = request_for(Purpose::Server);
+        // The removal is on its way when the certificate is signed.
+        let ((), answer) = tokio::join!(
+            first.change(Change::NodeRemove { id: id(number) }),
+            first.ca.certificate(id(number), &request),
+        );
+        let state = first.ledger.now();
+        match answer {
+            Err(CaError::Author(error)) => {
+                let error = error.to_string();
+                assert!(error.contains(&format!("node {number}")), "{error}");
+                first.ca.duties().await;
+                let holder = Some(id(number));
+                let state = first.ledger.now();
+                assert!(state.issued().all(|issued| issued.holder != holder));
+                return;
+            }
+            // It came before or after; then the ledger knows, and the removal revoked it.
+            Ok(reply) => {
+                let serial = pki::serial(&chain(&reply)[0]).unwrap();
+                assert!(state.is_revoked(&serial));
+            }
+            Err(CaError::Refused(error)) => assert!(error.contains("no member"), "{error}"),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(number < 200, "they never met");
+    }
+}
+
+fn request_for(purpose: Purpose) -> CertificateRequest {
+    let made = make_request("n", &[]).unwrap();
+    CertificateRequest {
+        request: STANDARD.encode(made.request),
+        purpose,
+    }
+}
+
+/// A cluster whose store waits for certificates gets them: for a day, and in the ledger as soon as it
+/// takes entries again. A removed node gets none even then.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_nodes_certificate_is_good_for_a_day() {
+    let first = Node::begin().await;
+    first.change(node_2()).await;
+    let store = StoreConfig::Endpoints(vec!["https://etcd.example:2379".to_owned()]);
+    first.change(Change::StoreSet { store }).await;
+    let mut etcd = Etcd::builder().tls().start().unwrap();
+    let shared = store_support::store(&etcd, "node1").await;
+    assert!(first.ledger.attach(shared, store_support::LONG).await);
+    let last_day = || system::now() + Duration::hours(25);
+    let until = |chain: &[Vec<u8>]| {
+        let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+        leaf.validity().not_after.to_datetime()
+    };
+    let ask = async |purpose| {
+        let reply = first.ca.certificate(id(2), &request_for(purpose)).await;
+        chain(&reply.unwrap())
+    };
+    // A busy machine's etcd may be silent for a moment.
+    let mut tries = 0;
+    while until(&ask(Purpose::Store).await) < last_day() {
+        tries += 1;
+        assert!(tries < 10);
+    }
+    tokio::task::block_in_place(|| etcd.member(0).kill());
+    let short = [ask(Purpose::Store).await, ask(Purpose::Server).await];
+    let known = |chain: &[Vec<u8>]| {
+        let state = first.ledger.now();
+        let serial = pki::serial(&chain[0]).unwrap();
+        state.issued_by_serial(&serial).is_some()
+    };
+    for chain in &short {
+        assert!(until(chain) < last_day() && !known(chain));
+    }
+    assert!(
+        first
+            .ca
+            .certificate(id(3), &request_for(Purpose::Store))
+            .await
+            .is_err()
+    );
+    // The issuer's own, too: etcd may need it first of all.
+    let request = make_request("palisade", &[]).unwrap();
+    let own = first.ca.own_certificate(&request, Purpose::Store).await;
+    let own = own.unwrap();
+    assert!(until(&own) < last_day() && !known(&own));
+    tokio::task::block_in_place(|| etcd.member(0).start().unwrap());
+    let recorded = async {
+        while !short.iter().chain([&own]).all(|chain| known(chain)) {
+            first.ca.duties().await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let recorded = tokio::time::timeout(store_support::LONG * 4, recorded).await;
+    recorded.expect("never recorded");
+}
+
+/// A stolen node can't keep the issuer signing.
+#[tokio::test]
+async fn a_node_that_asks_too_often_has_to_wait() {
+    let first = Node::begin().await;
+    first.change(node_2()).await;
+    let mut given = 0;
+    let refused = loop {
+        let request = request_for(Purpose::Server);
+        match first.ca.certificate(id(2), &request).await {
+            Ok(_) => given += 1,
+            Err(error) => break error.to_string(),
+        }
+        assert!(given < 100);
+    };
+    assert!(refused.contains("the next one in"), "{refused}");
+    assert_eq!(first.ledger.now().issued().count(), given);
+    // Who was refused before is not kept from its own, and neither is the issuer.
+    let request = make_request("palisade", &[]).unwrap();
+    first
+        .ca
+        .own_certificate(&request, Purpose::Server)
+        .await
+        .unwrap();
 }
 
 /// "a node asks for another node's names: refused"
