@@ -95,14 +95,19 @@ impl Server {
 
     /// At a terminal of this kind.
     fn at_terminal(&self, term: &str) -> Terminal {
+        self.runs_at_terminal(term, &[])
+    }
+
+    fn runs_at_terminal(&self, term: &str, arguments: &[&str]) -> Terminal {
         let mut command = self.shell();
-        command.env("TERM", term);
+        command.env("TERM", term).args(arguments);
         let mut session = OsSession::spawn(command).unwrap();
         session.set_expect_timeout(Some(PATIENCE));
         session.get_process_mut().set_window_size(100, 30).unwrap();
         Terminal {
             session,
             shown: String::new(),
+            all: String::new(),
             answered: 0,
             asked: 0,
         }
@@ -114,6 +119,8 @@ struct Terminal {
     session: OsSession,
     /// Shown and not yet looked at.
     shown: String,
+    /// Shown since the beginning.
+    all: String,
     /// How many questions for the cursor's place are answered.
     answered: usize,
     asked: usize,
@@ -147,6 +154,7 @@ impl Terminal {
             let part = String::from_utf8_lossy(&part[..length]).into_owned();
             self.asked += part.matches(CURSOR_QUERY).count();
             self.shown.push_str(&part);
+            self.all.push_str(&part);
         }
         while self.answered < self.asked {
             self.answered += 1;
@@ -157,6 +165,30 @@ impl Terminal {
     /// Waits for the program's end.
     fn ends(mut self) {
         self.session.expect(Eof).unwrap();
+    }
+
+    /// Waits for the program's end: what stands on the screen then.
+    fn screen(mut self) -> String {
+        let rest = self.session.expect(Eof).unwrap();
+        let rest = rest.get(0).unwrap_or_default();
+        self.all.push_str(&String::from_utf8_lossy(rest));
+        let mut lines = vec![Vec::new()];
+        let mut column = 0;
+        for c in self.all.chars() {
+            let line = lines.last_mut().unwrap();
+            match c {
+                '\r' => column = 0,
+                '\n' => lines.push(Vec::new()),
+                c => {
+                    line.resize(line.len().max(column + 1), ' ');
+                    line[column] = c;
+                    column += 1;
+                }
+            }
+        }
+        let lines = lines.iter().map(|line| line.iter().collect::<String>());
+        let lines: Vec<_> = lines.map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
     }
 }
 
@@ -225,6 +257,50 @@ fn the_editor_completes_and_remembers() {
     let history = std::fs::read_to_string(server.path(".local/state/palisade/shell-history"));
     let history = history.unwrap();
     assert!(history.contains("values (7, 'seven');"), "{history}");
+}
+
+/// A script that is long enough for a bar once its first statement has ended.
+fn long_script(server: &Server) -> String {
+    let script = "select pg_sleep(0.7);\nselect 'next' as step;\ncopy orders from stdin;\n1\tone\n2\ttwo\n\\.\n\
+                  drop table if exists t;\n\\copy orders to '/dev/null'\nselect 'last' as step;\n";
+    std::fs::write(server.path("long.sql"), script).unwrap();
+    server.path("long.sql").to_str().unwrap().to_owned()
+}
+
+/// "a progress bar on long loads": it stands below the results and is gone at the end.
+#[test]
+fn a_long_script_shows_how_far_it_is() {
+    let server = Server::start();
+    let script = long_script(&server);
+    let all = std::fs::metadata(&script).unwrap().len();
+    let mut terminal = server.runs_at_terminal("dumb", &["-f", &script]);
+    terminal.shows("(1 row)");
+    terminal.shows("%  ");
+    terminal.shows(&format!(" B of {all} B, "));
+    terminal.shows(" B/s");
+    let screen = terminal.screen();
+    assert_eq!(
+        screen,
+        " pg_sleep\n----------\n\n(1 row)\n\n step\n------\n next\n(1 row)\n\nCOPY 2\n\
+         NOTICE:  table \"t\" does not exist, skipping\nDROP TABLE\nCOPY 2\n step\n------\n last\n(1 row)\n\n"
+    );
+}
+
+/// Data for COPY comes from standard input here.
+#[test]
+fn nothing_moves_where_nobody_looks() {
+    let server = Server::start();
+    let script = long_script(&server);
+    let output = server.shell().args(["-f", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "NOTICE:  table \"t\" does not exist, skipping\n"
+    );
+    let json = ["--format=json", "-f", &script];
+    let screen = server.runs_at_terminal("dumb", &json).screen();
+    assert!(screen.contains("{\"step\":\"last\"}"), "{screen}");
+    assert!(!screen.contains("B/s"), "{screen}");
 }
 
 /// Ctrl-C cancels the running statement, not the session.

@@ -7,10 +7,10 @@ use super::describe::{self, Describe, Kind};
 use super::editor::{private_file, state_directory};
 use super::error::{plain, printable};
 use super::exit::Exit;
-use super::input::{InlineSource, Input};
+use super::input::Input;
 use super::interpreter::{Flow, Interpreter};
 use super::meta::{self, Meta};
-use super::printer::{Collector, Printer};
+use super::printer::{self, Collector};
 use super::session::{NoCopySource, QueryError, Receiver, Session};
 use super::splitter::Splitter;
 use std::io::{self, Write};
@@ -34,7 +34,7 @@ impl Interpreter {
                     .name()
                     .map(|name| format!("{name}:{line}: "))
                     .unwrap_or_default();
-                Printer::say(&format!("{place}{error}\n"));
+                self.printer.say(&format!("{place}{error}\n"));
                 return Flow::Fail(Exit::Usage);
             }
         };
@@ -68,7 +68,9 @@ impl Interpreter {
             Meta::Include(path) => self.include(&path).await,
             Meta::Output(path) => match self.printer.redirect(path.as_deref()) {
                 Ok(()) => Flow::On,
-                Err(error) => file_trouble(path.as_deref().unwrap_or("standard output"), &error),
+                Err(error) => {
+                    self.file_trouble(path.as_deref().unwrap_or("standard output"), &error)
+                }
             },
             Meta::Echo(text) => self.show(&text).await,
             Meta::Copy(copy) => self.copy(&copy, input).await,
@@ -103,12 +105,13 @@ impl Interpreter {
 
     async fn include(&mut self, path: &str) -> Flow {
         if self.depth == DEEPEST_INCLUDE {
-            Printer::say(&format!("{path}: files include each other too deeply\n"));
+            self.printer
+                .say(&format!("{path}: files include each other too deeply\n"));
             return Flow::Fail(Exit::Usage);
         }
         let mut file = match Input::file(path) {
             Ok(file) => file,
-            Err(error) => return file_trouble(path, &error),
+            Err(error) => return self.file_trouble(path, &error),
         };
         self.depth += 1;
         let flow = Box::pin(self.consume(&mut file)).await;
@@ -130,7 +133,8 @@ impl Interpreter {
                 tell(input, &self.connection_info())
             }
             Err(error) => {
-                Printer::say(&format!("{error}\nPrevious connection kept.\n"));
+                self.printer
+                    .say(&format!("{error}\nPrevious connection kept.\n"));
                 Flow::Fail(Exit::Connection)
             }
         }
@@ -162,39 +166,50 @@ impl Interpreter {
         let sql = copy.sql();
         let is_person = input.is_person();
         let result = match (&copy.place, copy.direction) {
-            (Place::Here, Direction::From) => {
-                self.session
-                    .run(&sql, &mut self.printer, &mut InlineSource::new(input))
-                    .await
-            }
+            (Place::Here, Direction::From) => self.run_here(&sql, input).await,
             (Place::Here, Direction::To) => {
                 self.session
                     .run(&sql, &mut self.printer, &mut NoCopySource)
                     .await
             }
             (Place::File(path), Direction::From) => match FileSource::open(path) {
-                Ok(mut source) => self.session.run(&sql, &mut self.printer, &mut source).await,
-                Err(error) => return file_trouble(path, &error),
+                Ok(mut source) => {
+                    let before = self.printer.show(source.progress());
+                    let result = self.session.run(&sql, &mut self.printer, &mut source).await;
+                    self.printer.show(&before);
+                    result
+                }
+                Err(error) => return self.file_trouble(path, &error),
             },
             (Place::File(path), Direction::To) => match FileSink::create(path) {
-                Ok(mut sink) => match self.copy_out(&sql, &mut sink).await {
-                    Err(QueryError::Output(error)) => return file_trouble(path, &error),
-                    result => result,
-                },
-                Err(error) => return file_trouble(path, &error),
+                Ok(mut sink) => {
+                    let before = self.printer.show(sink.progress());
+                    let result = self.copy_out(&sql, &mut sink).await;
+                    self.printer.show(&before);
+                    match result {
+                        Err(QueryError::Output(error)) => return self.file_trouble(path, &error),
+                        result => result,
+                    }
+                }
+                Err(error) => return self.file_trouble(path, &error),
             },
         };
         self.settle(result, Some(&sql), "", is_person).await
     }
 
     async fn copy_out(&mut self, sql: &str, sink: &mut FileSink) -> Result<(), QueryError> {
-        let mut collector = Collector::copy(sink);
+        let mut collector = Collector::copy(&self.printer, sink);
         self.session
             .run(sql, &mut collector, &mut NoCopySource)
             .await?;
         let tag = std::mem::take(&mut collector.tag);
         sink.flush().map_err(QueryError::Output)?;
         self.printer.complete(&tag).map_err(QueryError::Output)
+    }
+
+    fn file_trouble(&self, path: &str, error: &io::Error) -> Flow {
+        self.printer.say(&format!("{path}: {}\n", plain(error)));
+        Flow::Fail(Exit::Usage)
     }
 
     /// `\d` and its like.
@@ -209,7 +224,8 @@ impl Interpreter {
         match self.settle(result.map(drop), None, "", is_person).await {
             Flow::On if !found => {
                 let pattern = command.pattern.as_deref().unwrap_or("*");
-                Printer::say(&format!("Did not find anything named \"{pattern}\".\n"));
+                self.printer
+                    .say(&format!("Did not find anything named \"{pattern}\".\n"));
                 Flow::Fail(Exit::Sql)
             }
             flow => flow,
@@ -286,14 +302,9 @@ impl Interpreter {
 /// To a person what he has just set; a script knows.
 fn tell(input: &Input, text: &str) -> Flow {
     if input.is_person() {
-        Printer::say(&format!("{text}\n"));
+        printer::say(&format!("{text}\n"));
     }
     Flow::On
-}
-
-fn file_trouble(path: &str, error: &io::Error) -> Flow {
-    Printer::say(&format!("{path}: {}\n", plain(error)));
-    Flow::Fail(Exit::Usage)
 }
 
 /// Where PostgreSQL's manual, in the server's version, explains a command.
@@ -321,7 +332,7 @@ fn sql_help(command: &str, server_version: Option<&str>) -> String {
 /// `\e`: the buffer in the person's own editor; what comes back is taken as if it were typed.
 async fn edit(splitter: &mut Splitter, input: &mut Input) -> Flow {
     if !input.is_person() {
-        Printer::say("\\e: there is no terminal\n");
+        printer::say("\\e: there is no terminal\n");
         return Flow::Fail(Exit::Usage);
     }
     let text = splitter.buffer().to_owned();
@@ -332,7 +343,7 @@ async fn edit(splitter: &mut Splitter, input: &mut Input) -> Flow {
             Flow::On
         }
         Err(error) => {
-            Printer::say(&format!("\\e: {error}\n"));
+            printer::say(&format!("\\e: {error}\n"));
             Flow::Fail(Exit::Usage)
         }
     }

@@ -183,6 +183,11 @@ impl FileSource {
             progress: Progress::of(total),
         })
     }
+
+    /// How much of it is read.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
 }
 
 impl CopySource for FileSource {
@@ -209,6 +214,11 @@ impl FileSink {
             file,
             progress: Progress::of(None),
         })
+    }
+
+    /// How much is written.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 }
 

@@ -1,7 +1,7 @@
 //! The line editor, on a thread of its own: it blocks while a person thinks.
 
 use super::complete::{SharedCatalog, SqlCompleter};
-use super::printer::Printer;
+use super::printer;
 use super::splitter::{Splitter, Waiting};
 use reedline::{
     ColumnarMenu, DefaultHinter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
@@ -112,7 +112,7 @@ impl Reading {
                 // Nothing is bound to the other signals.
                 Ok(_) => Some(Answer::End),
                 Err(error) => {
-                    Printer::say(&format!("line editing is not possible here: {error}\n"));
+                    printer::say(&format!("line editing is not possible here: {error}\n"));
                     None
                 }
             };
@@ -125,7 +125,7 @@ impl Reading {
                 return Ok(answer);
             }
         }
-        Printer::say(&question.prompt);
+        printer::say(&question.prompt);
         let mut line = String::new();
         if io::stdin().read_line(&mut line)? == 0 {
             return Ok(Answer::End);

@@ -1,6 +1,7 @@
 //! Where lines come from: a text, a file, standard input, or a person at the editor.
 
 use super::editor::{Answer, Editor, Question};
+use super::progress::Progress;
 use super::session::CopySource;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -28,8 +29,16 @@ pub(super) enum Next {
 enum Source {
     /// All there is has been put into the queue.
     Nothing,
-    Lines(mpsc::Receiver<io::Result<String>>),
+    Lines(mpsc::Receiver<io::Result<Line>>),
     Person(Editor),
+}
+
+/// A line that was read ahead.
+struct Line {
+    /// Without its end.
+    text: String,
+    /// As many as it has in the file.
+    bytes: usize,
 }
 
 /// A source of lines.
@@ -40,6 +49,8 @@ pub(super) struct Input {
     failed: Option<io::Error>,
     /// For messages: the file's name.
     name: Option<String>,
+    /// How much of a file is done.
+    progress: Progress,
 }
 
 impl Input {
@@ -50,24 +61,35 @@ impl Input {
             source: Source::Nothing,
             failed: None,
             name: None,
+            progress: Progress::default(),
         }
     }
 
     /// A file; `-` is standard input.
     pub(super) fn file(path: &str) -> io::Result<Self> {
         if path == "-" {
-            return Ok(Self::reader(io::stdin(), None));
+            return Ok(Self::stdin());
         }
         let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
+        let meta = file.metadata()?;
+        if meta.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Ok(Self::reader(file, Some(path.to_owned())))
+        let total = meta.is_file().then_some(meta.len());
+        Ok(Self::reader(file, Some(path.to_owned())).of(total))
     }
 
     /// Standard input that is no terminal.
     pub(super) fn stdin() -> Self {
-        Self::reader(io::stdin(), None)
+        Self::reader(io::stdin(), None).of(stdin_length())
+    }
+
+    /// With a bar, if it is known where it ends: who writes into a pipe may take his time.
+    fn of(mut self, total: Option<u64>) -> Self {
+        if total.is_some() {
+            self.progress = Progress::of(total);
+        }
+        self
     }
 
     /// A person.
@@ -77,6 +99,7 @@ impl Input {
             source: Source::Person(editor),
             failed: None,
             name: None,
+            progress: Progress::default(),
         }
     }
 
@@ -85,8 +108,13 @@ impl Input {
     fn reader(reader: impl Read + Send + 'static, name: Option<String>) -> Self {
         let (sender, receiver) = mpsc::channel(AHEAD);
         std::thread::spawn(move || {
-            for (index, line) in BufReader::new(reader).lines().enumerate() {
-                let line = line.map(|line| without_mark(line, index));
+            let mut reader = BufReader::new(reader);
+            for index in 0.. {
+                let line = match read_line(&mut reader, index) {
+                    Ok(None) => return,
+                    Ok(Some(line)) => Ok(line),
+                    Err(error) => Err(error),
+                };
                 if sender.blocking_send(line).is_err() {
                     return;
                 }
@@ -97,12 +125,8 @@ impl Input {
             source: Source::Lines(receiver),
             failed: None,
             name,
+            progress: Progress::default(),
         }
-    }
-
-    /// Data for COPY comes from standard input: the argument of `-c` holds none.
-    fn has_no_data(&self) -> bool {
-        matches!(self.source, Source::Nothing)
     }
 
     /// A person is there to go on after an error.
@@ -113,6 +137,11 @@ impl Input {
     /// The file's name.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// How much of it is done.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Puts a text before all that is to come.
@@ -134,10 +163,11 @@ impl Input {
             match &mut self.source {
                 Source::Nothing => return Ok(Next::End),
                 Source::Lines(receiver) => {
-                    return receiver
-                        .recv()
-                        .await
-                        .map_or(Ok(Next::End), |line| line.map(Next::Line));
+                    let Some(line) = receiver.recv().await.transpose()? else {
+                        return Ok(Next::End);
+                    };
+                    self.progress.add(line.bytes);
+                    return Ok(Next::Line(line.text));
                 }
                 Source::Person(editor) => match editor.ask(question.clone()).await? {
                     Answer::Text(text) => self.queue = lines(&text),
@@ -155,7 +185,10 @@ impl Input {
         }
         match &mut self.source {
             Source::Lines(receiver) => match receiver.try_recv().ok()? {
-                Ok(line) => Some(line),
+                Ok(line) => {
+                    self.progress.add(line.bytes);
+                    Some(line.text)
+                }
                 Err(error) => {
                     self.failed = Some(error);
                     None
@@ -166,36 +199,64 @@ impl Input {
     }
 }
 
+/// How long standard input is, if it is a file.
+fn stdin_length() -> Option<u64> {
+    let stat = rustix::fs::fstat(io::stdin()).ok()?;
+    let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    u64::try_from(stat.st_size).ok().filter(|_| is_file)
+}
+
 fn lines(text: &str) -> VecDeque<String> {
     text.split('\n').map(str::to_owned).collect()
 }
 
-/// Without a line end of Windows' and, on the first line, a byte order mark.
-fn without_mark(mut line: String, index: usize) -> String {
-    if line.ends_with('\r') {
-        line.pop();
+/// The next line without its end, be it of Windows', and, on the first one, a byte order mark.
+fn read_line(reader: &mut impl BufRead, index: usize) -> io::Result<Option<Line>> {
+    let mut text = String::new();
+    let bytes = reader.read_line(&mut text)?;
+    if bytes == 0 {
+        return Ok(None);
     }
-    if index == 0 && line.starts_with('\u{feff}') {
-        line.remove(0);
+    for end in ['\n', '\r'] {
+        if text.ends_with(end) {
+            text.pop();
+        }
     }
-    line
+    if index == 0 && text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(Some(Line { text, bytes }))
 }
 
 /// The lines that follow a COPY FROM STDIN, to `\.` or the end; with `-c` standard input.
 pub(super) struct InlineSource<'a> {
     input: &'a mut Input,
     stdin: Option<Input>,
+    /// Of standard input, where the data comes from there.
+    progress: Option<Progress>,
     ended: bool,
 }
 
 impl<'a> InlineSource<'a> {
     /// Over the input that the statement came from.
     pub(super) fn new(input: &'a mut Input) -> Self {
+        // Data for COPY comes from standard input where there is none with the statements.
+        let apart = matches!(input.source, Source::Nothing);
         Self {
             input,
             stdin: None,
+            progress: apart.then(|| {
+                stdin_length()
+                    .map(|length| Progress::of(Some(length)))
+                    .unwrap_or_default()
+            }),
             ended: false,
         }
+    }
+
+    /// How much of it is done, if that is not the statements' own.
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
     }
 }
 
@@ -204,8 +265,10 @@ impl CopySource for InlineSource<'_> {
         if self.ended {
             return Ok(None);
         }
-        if self.input.has_no_data() && self.stdin.is_none() {
-            self.stdin = Some(Input::stdin());
+        if let (Some(progress), None) = (&self.progress, &self.stdin) {
+            let mut stdin = Input::reader(io::stdin(), None);
+            stdin.progress = progress.clone();
+            self.stdin = Some(stdin);
         }
         let input = self.stdin.as_mut().unwrap_or(self.input);
         let question = Question {

@@ -56,8 +56,15 @@ impl Interpreter {
         self.session.close().await;
     }
 
-    /// Runs an input to its end.
+    /// Runs an input to its end, and shows how far it is.
     pub(super) async fn consume(&mut self, input: &mut Input) -> Flow {
+        let before = self.printer.show(input.progress());
+        let flow = self.run_all(input).await;
+        self.printer.show(&before);
+        flow
+    }
+
+    async fn run_all(&mut self, input: &mut Input) -> Flow {
         let mut splitter = Splitter::new();
         loop {
             let line = match self.next(input, splitter.waiting()).await {
@@ -70,7 +77,8 @@ impl Interpreter {
                 Ok(Next::End) => break,
                 Err(error) => {
                     let name = input.name().unwrap_or("standard input");
-                    Printer::say(&format!("can't read {name}: {}\n", plain(&error)));
+                    self.printer
+                        .say(&format!("can't read {name}: {}\n", plain(&error)));
                     return Flow::Fail(Exit::Usage);
                 }
             };
@@ -149,17 +157,29 @@ impl Interpreter {
             .unwrap_or_default();
         let is_person = input.is_person();
         let start = Instant::now();
-        let result = self
-            .session
-            .run(sql, &mut self.printer, &mut InlineSource::new(input))
-            .await;
+        let result = self.run_here(sql, input).await;
         self.catalog_is_stale |= changes_catalog(sql);
         let flow = self.settle(result, Some(sql), &place, is_person).await;
         if self.timing && flow == Flow::On {
             let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-            Printer::say(&format!("Time: {milliseconds:.3} ms\n"));
+            self.printer.say(&format!("Time: {milliseconds:.3} ms\n"));
         }
         flow
+    }
+
+    /// Runs a statement whose data, if it takes any, comes with the statements.
+    pub(super) async fn run_here(
+        &mut self,
+        sql: &str,
+        input: &mut Input,
+    ) -> Result<(), QueryError> {
+        let mut source = InlineSource::new(input);
+        let before = source.progress().map(|shown| self.printer.show(shown));
+        let result = self.session.run(sql, &mut self.printer, &mut source).await;
+        if let Some(before) = before {
+            self.printer.show(&before);
+        }
+        result
     }
 
     /// Says what went wrong, if anything did, and decides how to go on.
@@ -178,7 +198,7 @@ impl Interpreter {
         match result {
             Ok(()) => Flow::On,
             Err(QueryError::Server(error)) => {
-                Printer::say(&format!("{place}{}", error.render(sql)));
+                self.printer.say(&format!("{place}{}", error.render(sql)));
                 Flow::Fail(if error.is_want_of_right() {
                     Exit::Right
                 } else {
@@ -190,15 +210,16 @@ impl Interpreter {
                 Flow::Abort(Exit::Done)
             }
             Err(QueryError::Output(error)) => {
-                Printer::say(&format!("can't write the result: {error}\n"));
+                self.printer
+                    .say(&format!("can't write the result: {error}\n"));
                 Flow::Abort(Exit::Usage)
             }
             Err(QueryError::Lost { last_word, source }) => {
                 if let Some(error) = last_word {
-                    Printer::say(&format!("{place}{}", error.render(None)));
+                    self.printer.say(&format!("{place}{}", error.render(None)));
                 }
                 let cause = plain(&source);
-                Printer::say(&format!(
+                self.printer.say(&format!(
                     "The connection to the cluster was lost: {cause}\n"
                 ));
                 if is_person {
@@ -212,15 +233,15 @@ impl Interpreter {
 
     /// Tries once to get a person back in, as psql does.
     async fn reset(&mut self) -> Flow {
-        Printer::say("Attempting reset: ");
+        self.printer.say("Attempting reset: ");
         match Session::open(self.session.endpoint().clone(), &mut self.printer).await {
             Ok(session) => {
-                Printer::say("Succeeded.\n");
+                self.printer.say("Succeeded.\n");
                 self.session = session;
                 Flow::Fail(Exit::Connection)
             }
             Err(error) => {
-                Printer::say(&format!("Failed.\n{error}\n"));
+                self.printer.say(&format!("Failed.\n{error}\n"));
                 Flow::Abort(Exit::Connection)
             }
         }
@@ -228,7 +249,7 @@ impl Interpreter {
 
     /// Asks the catalogue for ourselves.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<Collector<'static>, QueryError> {
-        let mut collector = Collector::rows();
+        let mut collector = Collector::rows(&self.printer);
         self.session
             .run(sql, &mut collector, &mut NoCopySource)
             .await?;

@@ -63,20 +63,20 @@ async fn run_to_exit(args: ShellArgs) -> Exit {
     let (endpoint, warning) = match endpoint(&args) {
         Ok(prepared) => prepared,
         Err(error) => {
-            Printer::say(&format!("error: {error}\n"));
+            printer::say(&format!("error: {error}\n"));
             return Exit::Usage;
         }
     };
     if let Some(warning) = warning {
-        Printer::say(&format!("{warning}\n"));
+        printer::say(&format!("{warning}\n"));
     }
     let mut printer = Printer::new(args.format);
     let session = match Session::open(endpoint, &mut printer).await {
         Ok(session) => session,
         Err(error) => {
-            Printer::say(&format!("{error}\n"));
+            printer::say(&format!("{error}\n"));
             if let Some(hint) = error.hint() {
-                Printer::say(&format!("hint: {hint}\n"));
+                printer::say(&format!("hint: {hint}\n"));
             }
             return Exit::Connection;
         }
@@ -86,7 +86,7 @@ async fn run_to_exit(args: ShellArgs) -> Exit {
     let flow = match inputs(&args, catalog) {
         Ok(mut inputs) => consume_all(&mut interpreter, &mut inputs).await,
         Err(error) => {
-            Printer::say(&format!("error: {error}\n"));
+            printer::say(&format!("error: {error}\n"));
             Flow::Abort(Exit::Usage)
         }
     };

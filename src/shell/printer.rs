@@ -3,17 +3,44 @@
 use super::args::Format;
 use super::error::{ServerError, printable};
 use super::output::{Drawing, Style};
+use super::progress::Progress;
 use super::session::{Column, Receiver, Row};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 /// Where results go.
 enum Out {
-    Standard(BufWriter<io::Stdout>),
+    Standard(BufWriter<Standard>),
     File(BufWriter<File>),
 }
 
+/// Standard output, perhaps the terminal on which a progress bar stands.
+struct Standard {
+    is_terminal: bool,
+    progress: Progress,
+}
+
+impl Write for Standard {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.is_terminal {
+            self.progress.clear(!data.ends_with(b"\n"));
+        }
+        io::stdout().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
 impl Out {
+    fn standard(progress: Progress) -> Self {
+        Self::Standard(BufWriter::new(Standard {
+            is_terminal: io::stdout().is_terminal(),
+            progress,
+        }))
+    }
+
     fn writer(&mut self) -> &mut dyn Write {
         match self {
             Self::Standard(out) => out,
@@ -26,6 +53,7 @@ impl Out {
 pub(super) struct Printer {
     pub(super) format: Format,
     pub(super) expanded: bool,
+    progress: Progress,
     out: Out,
     drawing: Option<Drawing>,
     /// COPY TO STDOUT has written here.
@@ -35,11 +63,11 @@ pub(super) struct Printer {
 impl Printer {
     /// To standard output.
     pub(super) fn new(format: Format) -> Self {
-        let out = Out::Standard(BufWriter::new(io::stdout()));
         Self {
             format,
             expanded: false,
-            out,
+            progress: Progress::default(),
+            out: Out::standard(Progress::default()),
             drawing: None,
             copied: false,
         }
@@ -50,9 +78,26 @@ impl Printer {
         self.flush()?;
         self.out = match path {
             Some(path) => Out::File(BufWriter::new(File::create(path)?)),
-            None => Out::Standard(BufWriter::new(io::stdout())),
+            None => Out::standard(self.progress.clone()),
         };
         Ok(())
+    }
+
+    /// Shows how far a load is, until another takes its place; returns the one before. Who reads JSON
+    /// is no person.
+    pub(super) fn show(&mut self, progress: &Progress) -> Progress {
+        let progress = if self.format == Format::Json {
+            progress.hide();
+            Progress::default()
+        } else {
+            progress.clone()
+        };
+        if let Out::Standard(out) = &mut self.out {
+            out.get_mut().progress = progress.clone();
+        }
+        let before = std::mem::replace(&mut self.progress, progress);
+        before.clear(false);
+        before
     }
 
     /// Writes a line to the output.
@@ -94,9 +139,9 @@ impl Printer {
     }
 
     /// Says something to the person.
-    pub(super) fn say(text: &str) {
-        // Without a standard error there is nobody to tell.
-        write!(io::stderr().lock(), "{text}").ok();
+    pub(super) fn say(&self, text: &str) {
+        self.progress.clear(false);
+        say(text);
     }
 
     fn style(&self) -> Style {
@@ -115,6 +160,12 @@ impl Printer {
             width,
         }
     }
+}
+
+/// Says something to the person where no progress is shown.
+pub(super) fn say(text: &str) {
+    // Without a standard error there is nobody to tell.
+    write!(io::stderr().lock(), "{text}").ok();
 }
 
 impl Receiver for Printer {
@@ -155,7 +206,7 @@ impl Receiver for Printer {
     }
 
     fn notice(&mut self, notice: &ServerError) {
-        Self::say(&notice.render(None));
+        self.say(&notice.render(None));
     }
 
     fn notification(&mut self, channel: &str, payload: &str) {
@@ -164,7 +215,7 @@ impl Receiver for Printer {
         } else {
             format!(" with payload \"{}\"", printable(payload))
         };
-        Self::say(&format!(
+        self.say(&format!(
             "Notification on \"{}\"{payload}\n",
             printable(channel)
         ));
@@ -178,12 +229,14 @@ pub(super) struct Collector<'a> {
     /// For COPY TO STDOUT; and the tag that it ends with.
     pub(super) copy: Option<&'a mut dyn Write>,
     pub(super) tag: String,
+    progress: Progress,
 }
 
 impl<'a> Collector<'a> {
-    /// For rows.
-    pub(super) fn rows() -> Self {
+    /// For rows, beside what this printer shows.
+    pub(super) fn rows(printer: &Printer) -> Self {
         Self {
+            progress: printer.progress.clone(),
             columns: Vec::new(),
             rows: Vec::new(),
             copy: None,
@@ -192,10 +245,10 @@ impl<'a> Collector<'a> {
     }
 
     /// For COPY TO STDOUT.
-    pub(super) fn copy(into: &'a mut dyn Write) -> Self {
+    pub(super) fn copy(printer: &Printer, into: &'a mut dyn Write) -> Self {
         Self {
             copy: Some(into),
-            ..Self::rows()
+            ..Self::rows(printer)
         }
     }
 }
@@ -224,7 +277,8 @@ impl Receiver for Collector<'_> {
     }
 
     fn notice(&mut self, notice: &ServerError) {
-        Printer::say(&notice.render(None));
+        self.progress.clear(false);
+        say(&notice.render(None));
     }
 
     fn notification(&mut self, _: &str, _: &str) {}
