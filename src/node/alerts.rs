@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_daemon::alerts::{Desk, Notice, SendError, Sender, Thresholds};
+use palisade_daemon::alerts::{Desk, Due, Notice, SendError, Sender, Thresholds, Turn};
 use palisade_daemon::config::Config;
+use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{Ledger, LedgerEvent};
 use palisade_daemon::members::{NodeEvent, Table};
 use palisade_daemon::{files, system};
@@ -48,7 +49,8 @@ impl Alerts {
             refused_logins_per_minute: config.alerts.refused_logins_per_minute,
             certificate_days: config.alerts.certificate_days,
         };
-        let desk = Desk::new(member.id(), thresholds);
+        let told = Layout::new(&config.node.data_directory).told();
+        let desk = Desk::new(member.id(), thresholds, Some(told));
         board.set_desk(&desk);
         Self {
             desk,
@@ -71,7 +73,8 @@ impl Alerts {
                 event = events.recv() => match event {
                     Ok(NodeEvent::Down(node)) => self.desk.node(node, true),
                     Ok(NodeEvent::Back(node)) => self.desk.node(node, false),
-                    Ok(NodeEvent::Master(_)) | Err(RecvError::Lagged(_)) => {}
+                    Ok(NodeEvent::Master(_)) => {}
+                    Err(RecvError::Lagged(_)) => self.look_at_nodes(),
                     Err(RecvError::Closed) => return,
                 },
                 event = ledger.recv() => match event {
@@ -102,23 +105,24 @@ impl Alerts {
         }
     }
 
+    /// Some news of nodes were missed: what is known of them now.
+    fn look_at_nodes(&self) {
+        let table = self.member.table().borrow().clone();
+        for (id, seen) in &table.others {
+            self.desk.node(*id, !seen.live);
+        }
+    }
+
     fn look(&self) {
         let state = self.ledger.now();
-        let store = self.board.store();
-        let lost = store
-            .problem
-            .unwrap_or_else(|| "the ledger takes no entries: no quorum".to_owned());
-        self.desk.state(
-            AlarmKind::QuorumLost,
-            "",
-            (!store.quorum).then_some(lost.as_str()),
-        );
+        self.look_at_the_store();
         if let Some(until) = self.board.certificate_until() {
             self.desk.certificate("server certificate", until);
         }
         self.desk.refused_logins(self.board.refused_logins());
         self.desk
             .forget(&|id| state.members().any(|node| node.id.get() == id));
+        self.desk.end_what_is_over();
         let table = self.member.table().borrow().clone();
         let mut others = Vec::new();
         for (id, seen) in &table.others {
@@ -129,14 +133,24 @@ impl Alerts {
                 others.push((*id, hello.alarms.clone()));
             }
         }
-        let is_master = table.master == Some(self.member.id());
-        let stands_in = self.is_next(&table) && self.desk.master_is_silent(&others);
-        if !is_master && !stands_in {
-            return;
+        let due = if table.master == Some(self.member.id()) {
+            self.desk.due(&others)
+        } else if self.is_next(&table) {
+            self.desk.late(&others)
+        } else {
+            Vec::new()
+        };
+        for due in due {
+            self.tell(&due);
         }
-        for alarm in self.desk.due(&others) {
-            self.tell(&alarm);
-        }
+    }
+
+    fn look_at_the_store(&self) {
+        let status = self.ledger.store();
+        let status = status.borrow();
+        let unknown = "the ledger takes no entries: no quorum";
+        let lost = status.problem.as_deref().unwrap_or(unknown);
+        self.desk.quorum((!status.quorum).then_some(lost));
     }
 
     /// Whether this node would be the master if the one that is were not there.
@@ -150,9 +164,10 @@ impl Alerts {
     }
 
     /// Tells everybody of the ledger's alerts of one alarm.
-    fn tell(&self, alarm: &Alarm) {
+    fn tell(&self, due: &Due) {
         let state = self.ledger.now();
-        let notice = Notice::new(state.cluster(), self.member.id().get(), alarm);
+        let own = self.member.id().get();
+        let notice = Notice::new(state.cluster(), own, &due.alarm, due.turn);
         tracing::warn!(
             kind = notice.kind,
             state = notice.state,
@@ -162,6 +177,7 @@ impl Alerts {
         );
         for alert in state.alerts() {
             let Ok(place) = self.sending.clone().try_acquire_owned() else {
+                self.desk.unsent(&alert.name);
                 tracing::error!(
                     alert = alert.name,
                     "too many alerts at once: this one is not sent"
@@ -169,13 +185,14 @@ impl Alerts {
                 continue;
             };
             let (alert, notice) = (alert.clone(), notice.clone());
-            let sender = self.sender();
+            let (sender, desk) = (self.sender(), self.desk.clone());
             tokio::spawn(async move {
                 let sent = match sender {
                     Ok(sender) => sender.send(&alert, &notice).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = sent {
+                    desk.unsent(&alert.name);
                     tracing::error!(alert = alert.name, reason = %error, "an alert could not be sent");
                 }
                 drop(place);
@@ -200,7 +217,7 @@ impl Alerts {
             text: "this is a test of palisade alert test; nothing is the matter".to_owned(),
             over: true,
         };
-        let notice = Notice::new(state.cluster(), own, &alarm);
+        let notice = Notice::new(state.cluster(), own, &alarm, Turn::Happened);
         let sender = self.sender().map_err(|error| error.to_string())?;
         let sent = sender.once(&alert, &notice).await;
         // Why is in the log alone: else whoever may write alerts could look around behind the node's

@@ -13,7 +13,7 @@ use palisade_daemon::{metrics, system};
 use palisade_gateway::Observer;
 use palisade_ledger::{NodeId, State};
 use palisade_link::api::{
-    Alarm, AlarmKind, DriftLine, HeadReply, Hello, Status, StoreMember, StoreStatus,
+    AlarmKind, DriftLine, HeadReply, Hello, Status, StoreMember, StoreStatus,
 };
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
@@ -141,11 +141,6 @@ impl Board {
             .sum()
     }
 
-    /// The store of the ledger, as this node sees it.
-    pub(super) fn store(&self) -> StoreStatus {
-        self.hello().store
-    }
-
     /// Notes whom the user list names.
     pub(super) fn set_listed(&self, listed: BTreeSet<String>) {
         self.news().listed = Some(listed);
@@ -201,15 +196,11 @@ impl Board {
         let board = self.clone();
         Arc::new(move || {
             let status = board.status();
-            let mut figures = metrics::of_cluster(&status, &board.alarms(), system::now());
+            let desk = board.news().desk.clone();
+            let mut figures = metrics::of_cluster(&status, desk.as_ref(), system::now());
             figures.extend(board.gateway_figures());
             metrics::text(&figures)
         })
-    }
-
-    fn alarms(&self) -> Vec<Alarm> {
-        let desk = self.news().desk.clone();
-        desk.as_ref().map(Desk::alarms).unwrap_or_default()
     }
 
     /// The gateway's own figures.

@@ -10,6 +10,7 @@
 //!     private/              0700: ledger, keys
 //!       node.key, seal.key  who this node is, and what it can open
 //!       *.next              the same, while it changes them
+//!       told.json           which alarms humans were told of
 //!       cluster.secret      where `init` made one
 //!       join.secret         only while the node waits to be added
 //!       etcd/               keys and certificates for etcd
@@ -123,6 +124,12 @@ impl Layout {
     #[must_use]
     pub fn join_secret(&self) -> PathBuf {
         self.private().join("join.secret")
+    }
+
+    /// Which alarms humans were told of.
+    #[must_use]
+    pub fn told(&self) -> PathBuf {
+        self.private().join("told.json")
     }
 
     /// There as long as a node that joined waits for approval.

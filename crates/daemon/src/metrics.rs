@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use palisade_link::api::{Alarm, Status};
+use palisade_link::api::{AlarmKind, Status};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::alerts::Desk;
 
 /// Whether a figure only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,9 +125,9 @@ pub fn text(figures: &[Figure]) -> String {
     text
 }
 
-/// The figures of what alerts watch, from a node's status and the alarms that it knows of.
+/// The figures of what alerts watch, from a node's status and its desk.
 #[must_use]
-pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec<Figure> {
+pub fn of_cluster(status: &Status, desk: Option<&Desk>, now: OffsetDateTime) -> Vec<Figure> {
     let mut figures = vec![
         Figure::gauge(
             "quorum",
@@ -151,11 +153,6 @@ pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec
             "problems",
             "Things that need a human on this node.",
             size(status.problems.len()),
-        ),
-        Figure::counter(
-            "drift_found",
-            "Differences between PostgreSQL and the ledger that were found.",
-            size(status.drift.len()),
         ),
         Figure::gauge(
             "master",
@@ -198,21 +195,35 @@ pub fn of_cluster(status: &Status, alarms: &[Alarm], now: OffsetDateTime) -> Vec
             );
         }
     }
-    figures.extend(alarm_figures(alarms));
+    figures.extend(desk.map_or_else(Vec::new, desk_figures));
     figures
 }
 
-/// How many alarms are on, by kind.
-fn alarm_figures(alarms: &[Alarm]) -> Vec<Figure> {
-    let mut on = BTreeMap::new();
-    for alarm in alarms {
-        *on.entry(alarm.kind.name()).or_insert(0.0) += flag(!alarm.over);
+/// How many alarms of this node are on and how many there were, by kind: each kind is always there, so that
+/// a rule can rely on it. What happens and is over at once, such as a forged entry, is only counted.
+fn desk_figures(desk: &Desk) -> Vec<Figure> {
+    let (alarms, seen) = (desk.alarms(), desk.seen());
+    let count_of = |kind| count(seen.get(&kind).copied().unwrap_or(0));
+    let mut figures = vec![Figure::counter(
+        "drift_found",
+        "Differences between PostgreSQL and the ledger that were found.",
+        count_of(AlarmKind::Drift),
+    )];
+    let kinds = AlarmKind::ALL.into_iter();
+    for kind in kinds.filter(|kind| *kind != AlarmKind::Test) {
+        let on = alarms.iter().filter(|alarm| alarm.kind == kind);
+        let on = on.filter(|alarm| !alarm.over).count();
+        let help = "Alarms of this node that are on, by kind.";
+        figures.push(Figure::gauge("alarms", help, size(on)).with("kind", &kind.name()));
+        let help = "Alarms of this node that began since its start, by kind.";
+        let figure = Figure::counter("alarms_begun", help, count_of(kind));
+        figures.push(figure.with("kind", &kind.name()));
     }
-    on.into_iter()
-        .map(|(kind, number)| {
-            Figure::gauge("alarms", "Alarms that are on, by kind.", number).with("kind", &kind)
-        })
-        .collect()
+    for (alert, number) in desk.not_sent() {
+        let help = "Notices that could not be sent from this node, by alert.";
+        figures.push(Figure::counter("alerts_not_sent", help, count(number)).with("alert", &alert));
+    }
+    figures
 }
 
 fn expiry(until: Option<&str>, now: OffsetDateTime) -> Option<f64> {
@@ -240,7 +251,9 @@ fn size(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_link::api::{AlarmKind, NodeLine, StoreStatus};
+    use crate::alerts::Thresholds;
+    use palisade_ledger::NodeId;
+    use palisade_link::api::{NodeLine, StoreStatus};
 
     fn status() -> Status {
         Status {
@@ -268,15 +281,15 @@ mod tests {
 
     #[test]
     fn what_alerts_watch_has_a_figure() {
-        let alarms = [Alarm {
-            kind: AlarmKind::NodeDown,
-            node: 2,
-            subject: String::new(),
-            since: 0,
-            text: String::new(),
-            over: false,
-        }];
-        let figures = of_cluster(&status(), &alarms, OffsetDateTime::UNIX_EPOCH);
+        let thresholds = Thresholds {
+            refused_logins_per_minute: 0,
+            certificate_days: 0,
+        };
+        let desk = Desk::new(NodeId::FIRST, thresholds, None);
+        desk.node(NodeId::new(2).unwrap(), true);
+        desk.happened(AlarmKind::Ledger, "entry 5", "entry 5 was rewritten");
+        desk.unsent("ops");
+        let figures = of_cluster(&status(), Some(&desk), OffsetDateTime::UNIX_EPOCH);
         let text = text(&figures);
         for line in [
             "palisade_quorum 0.0",
@@ -286,6 +299,10 @@ mod tests {
             "palisade_certificate_expires_in_seconds{node=\"1\"} 100.0",
             "palisade_certificate_expires_in_seconds{node=\"2\"} 10.0",
             "palisade_alarms{kind=\"node_down\"} 1.0",
+            "palisade_alarms{kind=\"ledger\"} 0.0",
+            "palisade_alarms_begun_total{kind=\"ledger\"} 1.0",
+            "palisade_alarms_begun_total{kind=\"certificate_renewal\"} 0.0",
+            "palisade_alerts_not_sent_total{alert=\"ops\"} 1.0",
             "palisade_drift_found_total 0.0",
             "# TYPE palisade_drift_found counter",
             "# EOF",

@@ -9,51 +9,35 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::time::Duration;
 
-use palisade_daemon::alerts::{Notice, Sender, seal_secret};
-use palisade_daemon::system;
-use palisade_keys::{SecretKey, Zeroizing};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use palisade_daemon::alerts::{Notice, SendError, Sender, Turn, seal_secret};
 use palisade_ledger::{Alert, AlertTarget, NodeId};
 use palisade_link::api::{Alarm, AlarmKind};
 use palisade_link::seal::SealSecret;
-use palisade_link::x509::{IssuingCa, Request, root_certificate};
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use time::Duration;
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
-};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use palisade_testkit::receiver::{Mail, Tls, Web};
+use palisade_testkit::{TempDir, temp_dir};
 
 const TOKEN: &str = "a-token-that-nobody-may-see";
 
-/// An authority of this test's own, and a TLS server that it certifies for `localhost`.
-fn authority() -> (Vec<u8>, TlsAcceptor) {
-    let key = SecretKey::from_seed(Zeroizing::new([7; 32])).unwrap();
-    let now = system::now();
-    let root = root_certificate(&key, now - Duration::minutes(5)).unwrap();
-    let (ca, _) = IssuingCa::create(&key, &[5], now).unwrap();
-    let leaf = ca
-        .server(&Request {
-            common_name: "localhost",
-            hosts: &["localhost".to_owned()],
-            now,
-            lifetime: Duration::days(1),
-            serial: &[9],
-        })
-        .unwrap();
-    let chain = leaf.chain.into_iter().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.to_vec()));
-    let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    (root, TlsAcceptor::from(Arc::new(config)))
+/// Nothing waits this long unless it fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A certificate for `localhost`; its authority is in the directory.
+fn authority() -> (TempDir, Tls) {
+    let dir = temp_dir().unwrap();
+    let tls = Tls::make(dir.path()).unwrap();
+    (dir, tls)
+}
+
+/// What is wrong, in words.
+async fn refused(sender: &Sender, alert: &Alert) -> String {
+    let error: SendError = sender.once(alert, &notice()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(!text.contains(TOKEN), "{text}");
+    text
 }
 
 fn node(id: u32) -> NodeId {
@@ -69,7 +53,7 @@ fn notice() -> Notice {
         text: "node 2 does not answer".to_owned(),
         over: false,
     };
-    Notice::new("test", 1, &alarm)
+    Notice::new("test", 1, &alarm, Turn::Raised)
 }
 
 /// A sender of node 1 and an alert whose secret is sealed to it.
@@ -88,52 +72,19 @@ fn sealed(target: AlertTarget, roots: Vec<Vec<u8>>) -> (Sender, Alert) {
     )
 }
 
-/// One HTTP request, answered with `status`; its head and body.
-async fn answer(
-    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    status: &str,
-) -> (String, String) {
-    let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(stream.read_line(&mut head).await.unwrap(), 0, "{head}");
-    }
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .unwrap();
-    let mut body = vec![0; length.parse().unwrap()];
-    stream.read_exact(&mut body).await.unwrap();
-    let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-    stream.write_all(reply.as_bytes()).await.unwrap();
-    stream.flush().await.unwrap();
-    (head, String::from_utf8(body).unwrap())
-}
-
-async fn listen() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
 fn webhook(url: String) -> AlertTarget {
     AlertTarget::Webhook { url }
 }
 
 #[tokio::test]
 async fn a_webhook_is_told_over_tls_with_the_unsealed_token() {
-    let (root, acceptor) = authority();
-    let (listener, port) = listen().await;
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        answer(acceptor.accept(stream).await.unwrap(), "204 No Content").await
-    });
-    let (sender, alert) = sealed(
-        webhook(format!("https://localhost:{port}/hook?x=1")),
-        vec![root],
-    );
+    let (_dir, tls) = authority();
+    let web = Web::start(Some(&tls), "204 No Content").unwrap();
+    let url = format!("{}/hook?x=1", web.url());
+    let (sender, alert) = sealed(webhook(url), vec![tls.root().to_vec()]);
     sender.once(&alert, &notice()).await.unwrap();
-    let (head, body) = server.await.unwrap();
+    let post = web.nth(0, PATIENCE).unwrap();
+    let (head, body) = (post.head, post.body);
     assert!(head.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{head}");
     assert!(
         head.contains(&format!("authorization: Bearer {TOKEN}\r\n")),
@@ -148,23 +99,20 @@ async fn a_webhook_is_told_over_tls_with_the_unsealed_token() {
 
 #[tokio::test]
 async fn a_webhook_that_can_not_prove_its_name_learns_nothing() {
-    let (_, acceptor) = authority();
-    let (listener, port) = listen().await;
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        assert!(
-            acceptor.accept(stream).await.is_err(),
-            "the sender must hang up"
-        );
-    });
+    let (_dir, tls) = authority();
+    let web = Web::start(Some(&tls), "204 No Content").unwrap();
     // The system's authorities don't know this one.
-    let (sender, alert) = sealed(webhook(format!("https://localhost:{port}/")), Vec::new());
-    let error = sender
-        .once(&alert, &notice())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("TLS"), "{error}");
+    let (sender, alert) = sealed(webhook(web.url()), Vec::new());
+    let error = refused(&sender, &alert).await;
+    assert!(
+        error.contains("UnknownIssuer") && error.contains("alerts.ca_file"),
+        "{error}"
+    );
+    // A certificate for another name.
+    let url = web.url().replace("localhost", "127.0.0.2");
+    let (sender, alert) = sealed(webhook(url), vec![tls.root().to_vec()]);
+    refused(&sender, &alert).await;
+    assert!(web.posts().is_empty());
 }
 
 #[tokio::test]
@@ -175,27 +123,40 @@ async fn an_alert_leaves_the_machine_by_tls_alone() {
         "ftp://localhost/",
     ] {
         let (sender, alert) = sealed(webhook(url.to_owned()), Vec::new());
-        let error = sender
-            .once(&alert, &notice())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = refused(&sender, &alert).await;
         assert!(error.contains("https"), "{error}");
     }
-    let (listener, port) = listen().await;
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        answer(stream, "500 Oops").await
-    });
-    let (sender, alert) = sealed(webhook(format!("http://127.0.0.1:{port}/")), Vec::new());
-    let error = sender
-        .once(&alert, &notice())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("500"), "{error}");
-    assert!(!error.contains(TOKEN));
-    server.await.unwrap();
+}
+
+// What is wrong, and what mends it.
+#[tokio::test]
+async fn a_webhook_that_refuses_is_told_of_with_its_remedy() {
+    for (status, remedy) in [
+        ("500 Oops", "look at the log of the server"),
+        (
+            "401 Unauthorized",
+            "add the alert again with the right token",
+        ),
+        ("403 Forbidden", "add the alert again with the right token"),
+        ("404 Not Found", "add the alert again with the right URL"),
+        ("302 Found", "add the alert again with the right URL"),
+    ] {
+        let web = Web::start(None, status).unwrap();
+        let (sender, alert) = sealed(webhook(web.url()), Vec::new());
+        let error = refused(&sender, &alert).await;
+        let number = status.split(' ').next().unwrap();
+        assert!(error.contains(number) && error.contains(remedy), "{error}");
+        web.nth(0, PATIENCE).unwrap();
+    }
+    let web = Web::start(None, "204 No Content").unwrap();
+    let url = web.url();
+    drop(web);
+    let (sender, alert) = sealed(
+        webhook(url.replace("localhost", "nowhere.invalid")),
+        Vec::new(),
+    );
+    let error = refused(&sender, &alert).await;
+    assert!(error.contains("https"), "{error}");
 }
 
 #[tokio::test]
@@ -263,70 +224,46 @@ async fn a_program_is_run_by_its_name_alone_with_nothing_in_its_environment() {
         error.to_string().contains("alerts.commands./bin/sh"),
         "{error}"
     );
-}
-
-/// Speaks SMTP until the mail is in; everything that the client said after STARTTLS.
-async fn mail_server(stream: TcpStream, acceptor: TlsAcceptor) -> String {
-    let mut plain = BufReader::new(stream);
-    plain.write_all(b"220 test\r\n").await.unwrap();
-    assert!(line(&mut plain).await.starts_with("EHLO"));
-    plain
-        .write_all(b"250-test\r\n250 STARTTLS\r\n")
-        .await
-        .unwrap();
-    assert_eq!(line(&mut plain).await, "STARTTLS\r\n");
-    plain.write_all(b"220 go\r\n").await.unwrap();
-    let tls = acceptor.accept(plain.into_inner()).await.unwrap();
-    let mut tls = BufReader::new(tls);
-    let mut said = String::new();
-    loop {
-        let command = line(&mut tls).await;
-        said.push_str(&command);
-        let reply = match command.get(..4).unwrap_or_default() {
-            "EHLO" => "250-test\r\n250 AUTH PLAIN\r\n",
-            "AUTH" => "235 ok\r\n",
-            "DATA" => {
-                tls.write_all(b"354 go\r\n").await.unwrap();
-                tls.flush().await.unwrap();
-                while !said.ends_with("\r\n.\r\n") {
-                    said.push_str(&line(&mut tls).await);
-                }
-                tls.write_all(b"250 taken\r\n").await.unwrap();
-                tls.flush().await.unwrap();
-                return said;
-            }
-            _ => "250 ok\r\n",
-        };
-        tls.write_all(reply.as_bytes()).await.unwrap();
-        tls.flush().await.unwrap();
+    for (line, remedy) in [
+        (vec!["/nowhere/page"], "/nowhere/page can't be run"),
+        (vec!["/bin/sh", "-c", "exit 3"], "exit status: 3"),
+    ] {
+        let line = line.into_iter().map(str::to_owned).collect();
+        let commands = BTreeMap::from([("page".to_owned(), line)]);
+        let own = SealSecret::generate().unwrap();
+        let sender = Sender::new(node(1), own, commands, Vec::new()).unwrap();
+        let error = sender.once(&alert("page"), &notice()).await.unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(remedy) && error.contains("alerts.commands.page"),
+            "{error}"
+        );
     }
 }
 
-async fn line(from: &mut (impl AsyncBufRead + Unpin)) -> String {
-    let mut line = String::new();
-    assert_ne!(from.read_line(&mut line).await.unwrap(), 0, "hung up");
-    line
+fn by_mail(mail: &Mail) -> AlertTarget {
+    AlertTarget::Smtp {
+        server: mail.address().parse().unwrap(),
+        from: "palisade@example.org".to_owned(),
+        to: vec!["ops@example.org".to_owned(), "dba@example.org".to_owned()],
+        user: Some("palisade".to_owned()),
+    }
 }
 
 #[tokio::test]
 async fn a_mail_goes_over_starttls_with_the_unsealed_password() {
-    let (root, acceptor) = authority();
-    let (listener, port) = listen().await;
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        mail_server(stream, acceptor).await
-    });
-    let target = AlertTarget::Smtp {
-        server: format!("localhost:{port}").parse().unwrap(),
-        from: "palisade@example.org".to_owned(),
-        to: vec!["ops@example.org".to_owned(), "dba@example.org".to_owned()],
-        user: Some("palisade".to_owned()),
-    };
-    let (sender, alert) = sealed(target, vec![root]);
+    let (_dir, tls) = authority();
+    let mail = Mail::start(Some(&tls), "PLAIN", true).unwrap();
+    let (sender, alert) = sealed(by_mail(&mail), vec![tls.root().to_vec()]);
     sender.once(&alert, &notice()).await.unwrap();
-    let said = server.await.unwrap();
-    assert!(said.contains("AUTH PLAIN"), "{said}");
+    let talk = mail.nth(0, PATIENCE).unwrap();
+    assert!(talk.plain.ends_with("STARTTLS\r\n"), "{}", talk.plain);
+    assert!(!talk.plain.contains("example.org"), "{}", talk.plain);
+    let said = talk.secured;
+    let password = BASE64_STANDARD.encode(format!("\0palisade\0{TOKEN}"));
     for sign in [
+        format!("AUTH PLAIN {password}\r\n").as_str(),
+        "MAIL FROM:<palisade@example.org>",
         "RCPT TO:<ops@example.org>",
         "RCPT TO:<dba@example.org>",
         "Subject: [test] node_down on node 2",
@@ -334,31 +271,82 @@ async fn a_mail_goes_over_starttls_with_the_unsealed_password() {
     ] {
         assert!(said.contains(sign), "{sign}\n{said}");
     }
+    assert!(!said.contains(TOKEN), "{said}");
+}
+
+#[tokio::test]
+async fn a_mail_server_is_given_the_password_as_it_asks_for_it() {
+    let (_dir, tls) = authority();
+    let mail = Mail::start(Some(&tls), "LOGIN", true).unwrap();
+    let (sender, alert) = sealed(by_mail(&mail), vec![tls.root().to_vec()]);
+    sender.once(&alert, &notice()).await.unwrap();
+    let said = mail.nth(0, PATIENCE).unwrap().secured;
+    for word in ["palisade", TOKEN] {
+        let word = BASE64_STANDARD.encode(word);
+        assert!(said.contains(&format!("{word}\r\n")), "{word}\n{said}");
+    }
+    assert!(said.contains("node 2 does not answer"), "{said}");
+}
+
+#[tokio::test]
+async fn a_mail_without_a_user_asks_nobody_for_a_password() {
+    let (_dir, tls) = authority();
+    let mail = Mail::start(Some(&tls), "PLAIN LOGIN", true).unwrap();
+    let mut target = by_mail(&mail);
+    if let AlertTarget::Smtp { user, .. } = &mut target {
+        *user = None;
+    }
+    let (sender, mut alert) = sealed(target, vec![tls.root().to_vec()]);
+    alert.sealed.clear();
+    sender.once(&alert, &notice()).await.unwrap();
+    let said = mail.nth(0, PATIENCE).unwrap().secured;
+    assert!(
+        !said.contains("AUTH") && said.contains("node_down"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_mail_server_that_takes_no_such_password_is_told_of_with_its_remedy() {
+    let (_dir, tls) = authority();
+    for auth in ["PLAIN", "LOGIN"] {
+        let mail = Mail::start(Some(&tls), auth, false).unwrap();
+        let (sender, alert) = sealed(by_mail(&mail), vec![tls.root().to_vec()]);
+        let error = refused(&sender, &alert).await;
+        assert!(
+            error.contains("no such user or password") && error.contains("add the alert again"),
+            "{error}"
+        );
+        let said = mail.nth(0, PATIENCE).unwrap().secured;
+        assert!(said.contains("AUTH") && !said.contains("DATA"), "{said}");
+    }
+    // One that knows no way that we do.
+    let mail = Mail::start(Some(&tls), "GSSAPI", true).unwrap();
+    let (sender, alert) = sealed(by_mail(&mail), vec![tls.root().to_vec()]);
+    let error = refused(&sender, &alert).await;
+    assert!(error.contains("PLAIN"), "{error}");
 }
 
 #[tokio::test]
 async fn a_mail_server_without_tls_gets_neither_password_nor_mail() {
-    let (listener, port) = listen().await;
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = BufReader::new(stream);
-        stream.write_all(b"220 test\r\n").await.unwrap();
-        let mut said = line(&mut stream).await;
-        stream
-            .write_all(b"250-test\r\n250 AUTH PLAIN\r\n")
-            .await
-            .unwrap();
-        drop(stream.read_to_string(&mut said).await);
-        said
-    });
-    let target = AlertTarget::Smtp {
-        server: format!("localhost:{port}").parse().unwrap(),
-        from: "palisade@example.org".to_owned(),
-        to: vec!["ops@example.org".to_owned()],
-        user: Some("palisade".to_owned()),
-    };
-    let (sender, alert) = sealed(target, Vec::new());
-    sender.once(&alert, &notice()).await.unwrap_err();
-    let said = server.await.unwrap();
+    let mail = Mail::start(None, "PLAIN", true).unwrap();
+    let (sender, alert) = sealed(by_mail(&mail), Vec::new());
+    let error = refused(&sender, &alert).await;
+    assert!(
+        error.contains("STARTTLS") && error.contains("port"),
+        "{error}"
+    );
+    let said = mail.nth(0, PATIENCE).unwrap().plain;
     assert!(!said.contains("AUTH") && !said.contains("MAIL"), "{said}");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_can_not_prove_its_name_gets_neither_password_nor_mail() {
+    let (_dir, tls) = authority();
+    let mail = Mail::start(Some(&tls), "PLAIN", true).unwrap();
+    let (sender, alert) = sealed(by_mail(&mail), Vec::new());
+    let error = refused(&sender, &alert).await;
+    assert!(error.contains("alerts.ca_file"), "{error}");
+    let talk = mail.nth(0, PATIENCE).unwrap();
+    assert!(!talk.plain.contains("AUTH") && talk.secured.is_empty());
 }

@@ -88,6 +88,12 @@ pub enum Error {
         /// The last port tried.
         last: u16,
     },
+    /// A server of the test's own can't listen on loopback.
+    #[error("can't listen on loopback")]
+    Listen(#[source] io::Error),
+    /// A server of the test's own can't speak TLS.
+    #[error("can't speak TLS: {0}")]
+    Tls(String),
     /// The awaited did not happen in time.
     #[error("waited {milliseconds} ms in vain for {what}")]
     TimedOut {

@@ -18,6 +18,7 @@ pub mod etcd;
 mod os;
 mod port;
 mod postgres;
+pub mod receiver;
 mod template;
 mod wait;
 

@@ -16,13 +16,25 @@ const KEEP_MILLIS: u64 = 15 * 60 * 1000;
 /// Alarms of one node that are kept; the oldest that is over goes first.
 const MAX_ALARMS: usize = 256;
 /// Alarms that were told, as they are remembered and handed on.
-const MAX_TOLD: usize = 1024;
+pub(super) const MAX_TOLD: usize = 512;
+/// Nodes see one thing that happens to the ledger at different moments, and by different clocks; this is how
+/// far these may lie apart.
+const SAME_MILLIS: u64 = 60 * 1000;
+/// So long the master may keep an alarm to itself.
+const SILENCE_MILLIS: u64 = 2 * 60 * 1000;
 
 /// What an alarm is about: kind, node, subject.
 type About = (AlarmKind, u32, String);
 
+/// What happens to the one ledger is one thing, whichever node says so.
 fn about(alarm: &Alarm) -> About {
-    (alarm.kind, alarm.node, alarm.subject.clone())
+    let node = if is_shared(alarm.kind) { 0 } else { alarm.node };
+    (alarm.kind, node, alarm.subject.clone())
+}
+
+/// Whether each node sees the same for itself.
+fn is_shared(kind: AlarmKind) -> bool {
+    matches!(kind, AlarmKind::QuorumLost | AlarmKind::Ledger)
 }
 
 /// The alarms that one node sees.
@@ -30,16 +42,19 @@ fn about(alarm: &Alarm) -> About {
 pub struct Alarms {
     /// The newest alarm of each subject, and when it was over.
     alarms: BTreeMap<About, (Alarm, Option<u64>)>,
+    seen: BTreeMap<AlarmKind, u64>,
 }
 
 impl Alarms {
     /// Something is the matter. It stays so until [`Self::clear`].
     pub fn raise(&mut self, kind: AlarmKind, node: u32, subject: &str, text: &str, now: u64) {
         let key = (kind, node, subject.to_owned());
-        match self.alarms.get_mut(&key) {
-            Some((alarm, None)) => text.clone_into(&mut alarm.text),
-            Some(_) | None => self.put(key, text, now, None),
+        if let Some((alarm, None)) = self.alarms.get_mut(&key) {
+            text.clone_into(&mut alarm.text);
+            return;
         }
+        *self.seen.entry(kind).or_default() += 1;
+        self.put(key, text, now, None);
     }
 
     /// It is over.
@@ -64,7 +79,22 @@ impl Alarms {
     /// Something happened, and is over as it is seen.
     pub fn happened(&mut self, kind: AlarmKind, node: u32, subject: &str, text: &str, now: u64) {
         let key = (kind, node, subject.to_owned());
+        *self.seen.entry(kind).or_default() += 1;
         self.put(key, text, now, Some(now));
+    }
+
+    /// What was told as begun by an earlier run of this node, or by another master, is not so: it is over.
+    pub fn end(&mut self, told: &Alarm, node: u32, now: u64) {
+        let key = (told.kind, node, told.subject.clone());
+        if !self.alarms.contains_key(&key) {
+            self.put(key, &told.text, told.since, Some(now));
+        }
+    }
+
+    /// How many there were since the start, by kind: what was over and came again counts again.
+    #[must_use]
+    pub fn seen(&self) -> &BTreeMap<AlarmKind, u64> {
+        &self.seen
     }
 
     fn put(&mut self, key: About, text: &str, now: u64, over: Option<u64>) {
@@ -101,17 +131,40 @@ impl Alarms {
     }
 }
 
+/// What there is to tell of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It began.
+    Raised,
+    /// It was told that it began, and is over.
+    Over,
+    /// It was over as it was seen.
+    Happened,
+}
+
+/// What humans are to be told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The alarm.
+    pub alarm: Alarm,
+    /// What of it.
+    pub turn: Turn,
+}
+
 /// Which alarms humans were told of. Each is told once when it begins and once when it is over, also
 /// when another node becomes the master in between.
 #[derive(Debug, Default)]
 pub struct Teller {
     told: BTreeMap<About, Alarm>,
     order: VecDeque<About>,
+    /// Since when the master should have told of what it has not, and whether that began or ended.
+    waiting: BTreeMap<(About, bool), u64>,
 }
 
 impl Teller {
-    /// Another node told humans of these.
-    pub fn hear(&mut self, told: &[Alarm]) {
+    /// Another node told humans of these. Gives whether any was news.
+    pub fn hear(&mut self, told: &[Alarm]) -> bool {
+        let mut news = false;
         for alarm in told {
             let newer = self
                 .told
@@ -119,8 +172,10 @@ impl Teller {
                 .is_none_or(|known| (alarm.since, alarm.over) > (known.since, known.over));
             if newer {
                 self.note(alarm);
+                news = true;
             }
         }
+        news
     }
 
     /// What was told, to hand on.
@@ -129,23 +184,61 @@ impl Teller {
         self.told.values().cloned().collect()
     }
 
-    /// Of these alarms, those that humans are to be told of now. They count as told.
-    pub fn due(&mut self, alarms: &[Alarm]) -> Vec<Alarm> {
-        let due: Vec<Alarm> = alarms
-            .iter()
-            .filter(|alarm| self.is_due(alarm))
-            .cloned()
-            .collect();
-        for alarm in &due {
-            self.note(alarm);
-        }
-        due
+    /// When what begins now begins: later than what was told of it before, whatever the clock says.
+    #[must_use]
+    pub fn begin(&self, kind: AlarmKind, node: u32, subject: &str, now: u64) -> u64 {
+        let node = if is_shared(kind) { 0 } else { node };
+        let known = self.told.get(&(kind, node, subject.to_owned()));
+        known.map_or(now, |known| now.max(known.since.saturating_add(1)))
     }
 
-    /// Whether any of these would be due.
+    /// What was told as begun, and not as over.
     #[must_use]
-    pub fn would_tell(&self, alarms: &[Alarm]) -> bool {
-        alarms.iter().any(|alarm| self.is_due(alarm))
+    pub fn open(&self) -> Vec<Alarm> {
+        let open = self.told.values().filter(|alarm| !alarm.over);
+        open.cloned().collect()
+    }
+
+    /// Of these alarms, those that humans are to be told of now. They count as told.
+    pub fn due(&mut self, alarms: &[Alarm]) -> Vec<Due> {
+        self.waiting.clear();
+        self.tell(alarms)
+    }
+
+    /// Of these alarms, those that another node should have told of long ago. They count as told.
+    pub fn late(&mut self, alarms: &[Alarm], now: u64) -> Vec<Due> {
+        let due: Vec<&Alarm> = alarms.iter().filter(|alarm| self.is_due(alarm)).collect();
+        let before = std::mem::take(&mut self.waiting);
+        let mut late = Vec::new();
+        for alarm in due {
+            let key = (about(alarm), alarm.over);
+            let since = before.get(&key).copied().unwrap_or(now);
+            if since.saturating_add(SILENCE_MILLIS) <= now {
+                late.push(alarm.clone());
+            }
+            self.waiting.insert(key, since);
+        }
+        self.tell(&late)
+    }
+
+    /// One after the other: several nodes may say the same.
+    fn tell(&mut self, alarms: &[Alarm]) -> Vec<Due> {
+        let mut due = Vec::new();
+        for alarm in alarms {
+            if !self.is_due(alarm) {
+                continue;
+            }
+            let known = self.told.get(&about(alarm));
+            let turn = match (alarm.over, known) {
+                (false, _) => Turn::Raised,
+                (true, Some(known)) if !known.over => Turn::Over,
+                (true, _) => Turn::Happened,
+            };
+            self.note(alarm);
+            let alarm = alarm.clone();
+            due.push(Due { alarm, turn });
+        }
+        due
     }
 
     fn is_due(&self, alarm: &Alarm) -> bool {
@@ -154,7 +247,11 @@ impl Teller {
             // another moment, so the beginnings are not compared.
             Some(known) if !known.over => alarm.over,
             // Told to its end: a later one is another.
-            Some(known) => alarm.since > known.since && (!alarm.over || is_event(alarm.kind)),
+            Some(known) => {
+                alarm.since > known.since
+                    && (!alarm.over || is_event(alarm.kind))
+                    && !is_same_event(known, alarm)
+            }
             None => !alarm.over || is_event(alarm.kind),
         }
     }
@@ -172,17 +269,32 @@ impl Teller {
         if self.told.insert(key.clone(), alarm).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > MAX_TOLD
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.told.remove(&oldest);
+        if self.order.len() > MAX_TOLD {
+            self.forget_one();
+        }
+    }
+
+    /// Forgets the oldest that is over, so that a flood of events does not have what is on told again.
+    fn forget_one(&mut self) {
+        let is_over = |key: &About| self.told.get(key).is_none_or(|alarm| alarm.over);
+        let place = self.order.iter().position(is_over).unwrap_or(0);
+        if let Some(key) = self.order.remove(place) {
+            self.told.remove(&key);
         }
     }
 }
 
+/// Whether one node has told of the very event that another one sees.
+fn is_same_event(told: &Alarm, alarm: &Alarm) -> bool {
+    is_shared(alarm.kind)
+        && is_event(alarm.kind)
+        && told.node != alarm.node
+        && alarm.since.saturating_sub(told.since) <= SAME_MILLIS
+}
+
 /// Whether this kind is worth telling even when it was over before anybody could be told. A node that
 /// was gone for a moment is not; a forged entry is.
-pub(super) fn is_event(kind: AlarmKind) -> bool {
+fn is_event(kind: AlarmKind) -> bool {
     match kind {
         AlarmKind::Ledger | AlarmKind::RefusedLogins | AlarmKind::Drift | AlarmKind::Test => true,
         AlarmKind::NodeDown
@@ -233,12 +345,12 @@ mod tests {
         down(&mut alarms, 2, 1000);
         let due = teller.due(&alarms.list(1000));
         assert_eq!(due.len(), 1);
-        assert!(!due[0].over);
+        assert_eq!(due[0].turn, Turn::Raised);
         down(&mut alarms, 2, 3000);
         assert!(teller.due(&alarms.list(3000)).is_empty());
         back(&mut alarms, 2, 5000);
         let due = teller.due(&alarms.list(5000));
-        assert_eq!((due.len(), due[0].over), (1, true));
+        assert_eq!((due.len(), due[0].turn), (1, Turn::Over));
         assert!(teller.due(&alarms.list(6000)).is_empty());
         down(&mut alarms, 2, 7000);
         assert_eq!(teller.due(&alarms.list(7000)).len(), 1);
@@ -255,11 +367,87 @@ mod tests {
         assert!(teller_2.due(&seen_by_2.list(1600)).is_empty());
         back(&mut seen_by_2, 3, 9000);
         let due = teller_2.due(&seen_by_2.list(9000));
-        assert_eq!((due.len(), due[0].over), (1, true));
+        assert_eq!((due.len(), due[0].turn), (1, Turn::Over));
         // The first hears of it, and does not repeat the end.
         back(&mut seen_by_1, 3, 9300);
         teller_1.hear(&teller_2.told());
         assert!(teller_1.due(&seen_by_1.list(9400)).is_empty());
+    }
+
+    #[test]
+    fn what_all_nodes_see_of_the_ledger_is_told_once() {
+        let mut teller = Teller::default();
+        let forged = |node: u32, at: u64| {
+            let mut alarms = Alarms::default();
+            alarms.happened(AlarmKind::Ledger, node, "entry 5", "forged", at);
+            alarms.list(at)
+        };
+        let seen = [forged(1, 1000), forged(2, 1030), forged(3, 990)].concat();
+        assert_eq!(teller.due(&seen).len(), 1);
+        let mut next = Teller::default();
+        next.hear(&teller.told());
+        assert!(
+            next.due(&forged(2, 1030)).is_empty(),
+            "nor by the next master"
+        );
+        // Again, a second later: two nodes tell of it.
+        let seen = [forged(2, 2000), forged(1, 2020)].concat();
+        assert_eq!(teller.due(&seen).len(), 1);
+    }
+
+    #[test]
+    fn the_next_master_does_not_repeat_that_the_quorum_is_lost() {
+        let lost = |alarms: &mut Alarms, node, now| {
+            alarms.raise(AlarmKind::QuorumLost, node, "", "no quorum", now);
+        };
+        let (mut seen_by_1, mut seen_by_2) = (Alarms::default(), Alarms::default());
+        let (mut teller_1, mut teller_2) = (Teller::default(), Teller::default());
+        lost(&mut seen_by_1, 1, 1000);
+        lost(&mut seen_by_2, 2, 1300);
+        assert_eq!(teller_1.due(&seen_by_1.list(1400)).len(), 1);
+        teller_2.hear(&teller_1.told());
+        assert!(teller_2.due(&seen_by_2.list(1500)).is_empty());
+        seen_by_2.clear(AlarmKind::QuorumLost, 2, "", 9000);
+        assert_eq!(teller_2.due(&seen_by_2.list(9000))[0].turn, Turn::Over);
+    }
+
+    #[test]
+    fn who_is_next_tells_what_the_master_kept_to_itself_for_long_and_nothing_else() {
+        let (mut alarms, mut teller) = (Alarms::default(), Teller::default());
+        down(&mut alarms, 3, 1000);
+        assert!(teller.late(&alarms.list(1000), 1000).is_empty());
+        let late = 1000 + SILENCE_MILLIS;
+        down(&mut alarms, 4, late);
+        let told = teller.late(&alarms.list(late), late);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].alarm.node, 3);
+        // That it is over is the master's to tell first, however long it was on.
+        back(&mut alarms, 3, late + 5000);
+        let now = late + 5000;
+        assert!(teller.late(&alarms.list(now), now).is_empty());
+        // What the master tells meanwhile is not late any more.
+        let mut heard = Teller::default();
+        down(&mut Alarms::default(), 4, late);
+        heard.due(&alarms.list(now));
+        teller.hear(&heard.told());
+        let now = now + SILENCE_MILLIS;
+        let told = teller.late(&alarms.list(now), now);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].alarm.node, told[0].turn), (3, Turn::Over));
+    }
+
+    #[test]
+    fn a_flood_of_events_has_nothing_told_again_that_is_on() {
+        let (mut alarms, mut teller) = (Alarms::default(), Teller::default());
+        down(&mut alarms, 3, 1);
+        assert_eq!(teller.due(&alarms.list(1)).len(), 1);
+        for number in 0..2000_u64 {
+            alarms.happened(AlarmKind::Drift, 1, &number.to_string(), "by hand", number);
+            teller.due(&alarms.list(number));
+        }
+        assert!(teller.told().len() <= MAX_TOLD);
+        down(&mut alarms, 3, 3000);
+        assert!(teller.due(&alarms.list(3000)).is_empty());
     }
 
     #[test]
@@ -270,7 +458,10 @@ mod tests {
         back(&mut alarms, 2, 11);
         let due = teller.due(&alarms.list(12));
         assert_eq!(due.len(), 1);
-        assert_eq!(due[0].kind, AlarmKind::Ledger);
+        assert_eq!(
+            (due[0].alarm.kind, due[0].turn),
+            (AlarmKind::Ledger, Turn::Happened)
+        );
         alarms.happened(AlarmKind::Ledger, 1, "entry 5", "forged", 20);
         assert_eq!(teller.due(&alarms.list(21)).len(), 1, "a second forgery");
     }
@@ -324,7 +515,7 @@ mod tests {
                 told.extend(tellers[master].due(&alarms[master].list(now + 20)));
             }
             for (index, alarm) in told.iter().enumerate() {
-                prop_assert_eq!(alarm.over, index % 2 == 1, "{:?}", told);
+                prop_assert_eq!(alarm.alarm.over, index % 2 == 1, "{:?}", told);
             }
         }
     }

@@ -1,14 +1,14 @@
 //! A mail by SMTP: TLS from the first byte on port 465, else STARTTLS, and never without.
 
 use lettre::message::{Mailbox, header::ContentType};
-use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::{self, authentication::Credentials};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use palisade_keys::Zeroizing;
 use palisade_ledger::NodeAddress;
 
 use super::Notice;
-use super::send::{SendError, WITHIN};
+use super::send::{AUTHORITIES, SendError, WITHIN};
 
 /// The port that speaks TLS from the first byte (RFC 8314, section 3.3).
 const SUBMISSIONS: u16 = 465;
@@ -50,8 +50,11 @@ pub(super) async fn send(
         let password = password.trim_end_matches(['\r', '\n']).to_owned();
         transport = transport.credentials(Credentials::new(user.to_owned(), password));
     }
-    transport.build().send(message).await.map_err(told)?;
-    Ok(())
+    let sent = transport.build().send(message).await;
+    sent.map(drop).map_err(|error| {
+        let remedy = remedy(&error);
+        SendError::new(format!("{}; {remedy}", told(error)))
+    })
 }
 
 fn message(envelope: &Envelope<'_>, notice: &Notice) -> Result<Message, SendError> {
@@ -69,12 +72,40 @@ fn message(envelope: &Envelope<'_>, notice: &Notice) -> Result<Message, SendErro
     message.body(notice.body()).map_err(told)
 }
 
+/// What may mend it.
+fn remedy(error: &smtp::Error) -> &'static str {
+    let text = words(error);
+    let code = error.status().map(|code| code.to_string());
+    match code.as_deref() {
+        Some("530" | "534" | "535" | "538") => {
+            "remove the alert and add the alert again with the user and password that the server takes"
+        }
+        Some(_) => "the server's own log says why",
+        None if text.contains("STARTTLS") => {
+            "a mail goes by TLS alone: name the port at which the server offers that, mostly 587 or 465"
+        }
+        None if text.contains("authentication mechanism") => {
+            "the server must offer PLAIN or LOGIN to who has a password"
+        }
+        None if error.is_tls() || text.contains("certificate") => AUTHORITIES,
+        None => "is the server there, and may this node reach it?",
+    }
+}
+
 fn told(error: impl std::error::Error) -> SendError {
+    SendError::new(words(&error))
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         source = cause.source();
     }
-    SendError::new(text)
+    text
 }

@@ -18,6 +18,7 @@ mod program;
 mod send;
 mod webhook;
 
+pub use alarms::{Due, Turn};
 pub use desk::{Desk, Thresholds};
 pub use notice::Notice;
 pub use send::{SendError, Sender, seal_secret};

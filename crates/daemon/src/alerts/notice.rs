@@ -4,6 +4,8 @@ use palisade_ledger::Millis;
 use palisade_link::api::Alarm;
 use serde::Serialize;
 
+use super::alarms::Turn;
+
 /// What is sent: to a webhook and a program as JSON, by mail as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
@@ -29,14 +31,14 @@ pub struct Notice {
 impl Notice {
     /// The notice of `alarm` from node `sender`.
     #[must_use]
-    pub fn new(cluster: &str, sender: u32, alarm: &Alarm) -> Self {
+    pub fn new(cluster: &str, sender: u32, alarm: &Alarm, turn: Turn) -> Self {
         Self {
             cluster: cluster.to_owned(),
             kind: alarm.kind.name(),
-            state: match (alarm.over, crate::alerts::alarms::is_event(alarm.kind)) {
-                (false, _) => "raised",
-                (true, true) => "happened",
-                (true, false) => "over",
+            state: match turn {
+                Turn::Raised => "raised",
+                Turn::Over => "over",
+                Turn::Happened => "happened",
             },
             node: alarm.node,
             subject: alarm.subject.clone(),
@@ -95,7 +97,7 @@ mod tests {
             text: "no answer".to_owned(),
             over: true,
         };
-        let notice = Notice::new("a\r\nBcc: all", 1, &alarm);
+        let notice = Notice::new("a\r\nBcc: all", 1, &alarm, Turn::Over);
         assert_eq!(notice.line(), "[a  Bcc: all] node_down on node 2 is over");
         assert!(notice.body().contains("since:   1970-01-01T00:00:00Z"));
     }

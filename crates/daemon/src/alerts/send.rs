@@ -18,6 +18,10 @@ pub(super) const WITHIN: Duration = Duration::from_secs(20);
 /// Pauses between attempts; there is one attempt more.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
+/// What mends a certificate that is not trusted.
+pub(super) const AUTHORITIES: &str =
+    "if its certificate is of an authority of your own, name that in alerts.ca_file";
+
 /// Why an alert was not sent. Never holds a secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
@@ -112,7 +116,12 @@ impl Sender {
                         "this node's configuration has no program alerts.commands.{name}"
                     ))
                 })?;
-                program::run(line, &json).await
+                let ended = program::run(line, &json).await;
+                ended.map_err(|error| {
+                    SendError::new(format!(
+                        "{error}; the program stands in this node's configuration, alerts.commands.{name}"
+                    ))
+                })
             }
         }
     }
@@ -131,7 +140,10 @@ impl Sender {
         })?;
         let about = about(&alert.name, &alert.target)?;
         let plain = seal::open(&self.secret, seal::ALERT, &about, sealed).map_err(|_| {
-            SendError::new("its secret was not sealed to this node's key for this alert and target")
+            SendError::new(
+                "its secret was not sealed to this node's key for this alert and target: remove the alert and \
+                 add it again",
+            )
         })?;
         let text =
             std::str::from_utf8(&plain).map_err(|_| SendError::new("its secret is no text"))?;

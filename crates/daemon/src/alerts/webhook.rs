@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::send::SendError;
+use super::send::{self, SendError};
 
 /// Bytes of an answer that are read; what it says is not looked at.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -40,9 +40,11 @@ pub(super) async fn post(
         }
     };
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = TcpStream::connect((bare, port))
-        .await
-        .map_err(|error| SendError::new(format!("can't connect: {error}")))?;
+    let stream = TcpStream::connect((bare, port)).await.map_err(|error| {
+        SendError::new(format!(
+            "can't connect to {bare}, port {port}: {error}; is it there, and may this node reach it?"
+        ))
+    })?;
     let request = request(&uri, host, body, token)?;
     if secure {
         let name = ServerName::try_from(bare.to_owned())
@@ -50,7 +52,7 @@ pub(super) async fn post(
         let stream = TlsConnector::from(tls)
             .connect(name, stream)
             .await
-            .map_err(|error| SendError::new(format!("TLS: {error}")))?;
+            .map_err(|error| SendError::new(format!("TLS: {error}; {}", send::AUTHORITIES)))?;
         exchange(stream, request).await
     } else {
         exchange(stream, request).await
@@ -110,5 +112,10 @@ async fn exchange(
     if status.is_success() {
         return Ok(());
     }
-    Err(SendError::new(format!("the answer was {status}")))
+    let remedy = match status.as_u16() {
+        401 | 403 => "add the alert again with the right token",
+        500.. => "look at the log of the server",
+        _ => "add the alert again with the right URL",
+    };
+    Err(SendError::new(format!("the answer was {status}; {remedy}")))
 }

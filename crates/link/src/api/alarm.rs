@@ -25,6 +25,18 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::NodeDown,
+        Self::QuorumLost,
+        Self::CertificateExpiry,
+        Self::CertificateRenewal,
+        Self::Ledger,
+        Self::RefusedLogins,
+        Self::Drift,
+        Self::Test,
+    ];
+
     /// Its name, in alerts and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
