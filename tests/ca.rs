@@ -43,8 +43,7 @@ impl Open {
             cluster.add_user(name, "select,set_transaction");
         }
         let rules = cluster.path("rules");
-        let text =
-            "hostssl all billing all cert\nhostssl all backup all cert\nhostssl all all all auto\n";
+        let text = "hostssl all billing,backup,nightly all cert\nhostssl all all all auto\n";
         std::fs::write(&rules, text).unwrap();
         cluster.run(&["hba", "set", rules.to_str().unwrap()]);
         cluster.stop();
@@ -138,13 +137,12 @@ fn soon(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(found.is_ok(), "{what} did not come about");
 }
 
-/// "issue for services, tools and hosts with SANs"; "revocation by CRL to PostgreSQL [...] and at once in
-/// the gateway".
+/// "revocation by CRL to PostgreSQL [...] and at once in the gateway".
 #[test]
 fn a_certificate_opens_both_doors_until_it_is_revoked() {
     let open = Open::start();
-    let billing = open.issue(&["--service", "billing"], "billing");
-    let backup = open.issue(&["--tool", "backup", "--days", "30"], "backup");
+    let billing = open.issue(&["--user", "billing"], "billing");
+    let backup = open.issue(&["--user", "backup", "--days", "30"], "backup");
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(billing.with_extension("key"))
             .unwrap()
@@ -191,7 +189,7 @@ fn a_certificate_opens_both_doors_until_it_is_revoked() {
     other.send("SELECT 'still here';");
     other.expect("still here");
     assert!(open.logs_in(open.direct, "backup", &backup));
-    let again = open.issue(&["--service", "billing"], "again");
+    let again = open.issue(&["--user", "billing"], "again");
     for port in [open.gateway(), open.direct] {
         assert!(open.logs_in(port, "billing", &again));
     }
@@ -225,6 +223,26 @@ fn a_certificate_opens_both_doors_until_it_is_revoked() {
         inspected.contains("it was revoked") && inspected.contains("laptop stolen"),
         "{inspected}"
     );
+}
+
+/// A tool's or service's certificate is not a user's, even where its name becomes one later.
+#[test]
+fn a_certificate_that_is_older_than_its_user_opens_no_door() {
+    let open = Open::start();
+    let tool = open.issue(&["--tool", "nightly", "--days", "30"], "tool");
+    let service = open.issue(&["--service", "nightly"], "service");
+    open.cluster.add_user("nightly", "select,set_transaction");
+    let own = open.issue(&["--user", "nightly"], "own");
+    for port in [open.gateway(), open.direct] {
+        soon("the user's own", || open.logs_in(port, "nightly", &own));
+    }
+    for old in [&tool, &service] {
+        assert!(!open.logs_in(open.gateway(), "nightly", old), "at once");
+        soon("PostgreSQL refuses it", || {
+            !open.logs_in(open.direct, "nightly", old)
+        });
+    }
+    assert!(open.logs_in(open.direct, "nightly", &own));
 }
 
 /// "`inspect FILE [--for HOST]` says in words what a certificate is and what is wrong with it (the seed's step 5)"
@@ -376,7 +394,7 @@ fn a_request_gets_what_its_asker_may_have_and_others_can_trust_it() {
 #[test]
 fn the_issuing_ca_is_rotated_under_open_sessions() {
     let open = Open::start();
-    let billing = open.issue(&["--service", "billing"], "billing");
+    let billing = open.issue(&["--user", "billing"], "billing");
     let doors = [open.gateway(), open.direct];
     let before = doors.map(issuer_at);
     assert!(
@@ -409,7 +427,7 @@ fn the_issuing_ca_is_rotated_under_open_sessions() {
         session.expect("still here");
     }
     // Old and new certificates open both doors, until the old CA goes.
-    let new = open.issue(&["--service", "billing"], "new");
+    let new = open.issue(&["--user", "billing"], "new");
     for port in doors {
         for prefix in [&billing, &new] {
             assert!(open.logs_in(port, "billing", prefix), "{port}");
@@ -530,13 +548,13 @@ fn three_nodes_get_another_ca_under_open_sessions() {
     ])
     .arg(&credentials));
     ok(&mut command(&[
-        "ca",
-        "issue",
-        "--service",
-        "billing",
-        "-o",
-        out,
+        "ca", "issue", "--user", "billing", "-o", out,
     ]));
+    soon("the third node has it in its inventory", || {
+        let mut psql = psql(doors[2], "billing", &file);
+        let said = psql.args(["-c", "SELECT 'in'"]).stdin(Stdio::null());
+        said.output().unwrap().stdout.starts_with(b"in")
+    });
     let mut billing = session(doors[2], "billing", &file);
     ok(&mut command(&["ca", "revoke", &format!("{out}.crt")]));
     billing.send("SELECT 1;");

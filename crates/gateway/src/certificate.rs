@@ -1,7 +1,7 @@
 //! What a client presented in TLS, judged: the key in it, and the chain behind it.
 
 use palisade_keys::PublicKey;
-use palisade_ledger::State;
+use palisade_ledger::{Hash, State};
 use palisade_link::tls::trust_anchor;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -30,8 +30,8 @@ impl Presented {
     }
 
     /// Checks the chain: the cluster's key, one of the ledger's issuing CAs, this certificate; that
-    /// it is for clients, within its time, and not revoked. Other CAs that the client may have sent
-    /// are not looked at.
+    /// it is for clients, within its time, and a user's by the ledger's inventory. Other CAs that the
+    /// client may have sent are not looked at.
     pub(crate) fn check(&self, state: &State, now: UnixTime) -> Option<Checked> {
         let end_entity = EndEntityCert::try_from(&self.0).ok()?;
         let (_, parsed) = X509Certificate::from_der(&self.0).ok()?;
@@ -44,9 +44,9 @@ impl Presented {
         let checked = Checked {
             common_name: common_name(&parsed)?,
             serial: parsed.raw_serial().to_vec(),
-            issuer: issuer.to_vec(),
+            issuer: Hash::of(issuer),
         };
-        checked.holds(state).then_some(checked)
+        checked.holds(state, now).then_some(checked)
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use palisade_hba::{ClientCertificate, Decision, Interface, Method, Request, Rule};
 use palisade_keys::{PublicKey, ScramVerifier};
-use palisade_ledger::{Privileges, State, Uid};
+use palisade_ledger::{CertificateKind, Hash, Privileges, State, Uid};
+use rustls::pki_types::UnixTime;
 
 /// What the names of Palisade's groups in PostgreSQL begin with; the rest is a privilege's.
 const GROUP_PREFIX: &str = "palisade_";
@@ -51,14 +52,24 @@ impl Attempt {
 pub(crate) struct Checked {
     pub(crate) common_name: String,
     pub(crate) serial: Vec<u8>,
-    /// DER of the issuing CA.
-    pub(crate) issuer: Vec<u8>,
+    /// Of the issuing CA, in DER.
+    pub(crate) issuer: Hash,
 }
 
 impl Checked {
-    /// Not revoked, and its issuer is still one.
-    pub(crate) fn holds(&self, state: &State) -> bool {
-        !state.is_revoked(&self.serial) && state.issuing_cas().any(|der| der == self.issuer)
+    /// The ledger's inventory has it, as a user's certificate under this name, by a CA that is still
+    /// one; it is not revoked and not past its end. What else the CA's key signed, be it with this name
+    /// and for clients, says nothing about a user: a tool's certificate may be older than he is.
+    pub(crate) fn holds(&self, state: &State, now: UnixTime) -> bool {
+        let listed = state.issued_by_serial(&self.serial).is_some_and(|issued| {
+            issued.kind == CertificateKind::User
+                && issued.subject == self.common_name
+                && issued.issuer == self.issuer
+                && u128::from(issued.until.0) >= u128::from(now.as_secs()) * 1000
+        });
+        listed
+            && !state.is_revoked(&self.serial)
+            && state.issuing_cas().any(|der| Hash::of(der) == self.issuer)
     }
 }
 
@@ -153,8 +164,18 @@ pub(crate) fn needs_lockstep(privileges: Privileges) -> bool {
 }
 
 impl Terms {
+    /// Whether it rests on a certificate, which comes to its end without a change of the ledger.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.certificate.is_some() || matches!(self.proof, Proof::Certificate(_))
+    }
+
     /// Whether a session on these terms may go on under this state.
-    pub(crate) fn check(&self, state: &State, interfaces: &[Interface]) -> Result<(), EndReason> {
+    pub(crate) fn check(
+        &self,
+        state: &State,
+        interfaces: &[Interface],
+        now: UnixTime,
+    ) -> Result<(), EndReason> {
         let user = state
             .user_by_name(&self.attempt.user)
             .filter(|user| user.uid == self.uid)
@@ -166,9 +187,12 @@ impl Terms {
             Proof::None => true,
             Proof::Password(verifier) => user.password.as_ref() == Some(verifier),
             Proof::Key(key) => user.public_key.as_ref() == Some(key),
-            Proof::Certificate(certificate) => certificate.holds(state),
+            Proof::Certificate(certificate) => certificate.holds(state, now),
         };
-        let beside = self.certificate.as_ref().is_none_or(|c| c.holds(state));
+        let beside = self
+            .certificate
+            .as_ref()
+            .is_none_or(|c| c.holds(state, now));
         if !credential || !beside {
             return Err(EndReason::CredentialGone);
         }

@@ -18,14 +18,14 @@ use crate::config::Config;
 use crate::connection;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
-use crate::policy::EndReason;
+use crate::policy::{EndReason, Terms};
 use crate::pool::{Pool, PoolKey};
 use crate::scram::MockSecret;
 use crate::sessions::Sessions;
 use crate::tls::TlsIdentity;
 use crate::workers::Workers;
 
-/// How often idle connections to PostgreSQL are looked through.
+/// How often idle connections to PostgreSQL, and the ends of certificates, are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// After a failed `accept`: file descriptors may come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +57,22 @@ impl Shared {
     /// The ledger's state now.
     pub(crate) fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
+    }
+
+    /// Whether a session on these terms may go on under this state, now.
+    pub(crate) fn check(&self, terms: &Terms, state: &State) -> Result<(), EndReason> {
+        terms.check(state, &self.config.interfaces, (self.config.clock)())
+    }
+
+    /// Ends those of the sessions on such terms that may not go on.
+    fn end_where(&self, state: &State, such: impl Fn(&Terms) -> bool) {
+        for live in self.sessions.all() {
+            if such(&live.terms)
+                && let Err(reason) = self.check(&live.terms, state)
+            {
+                live.end(reason);
+            }
+        }
     }
 
     /// Whether a connection to PostgreSQL may still serve its user.
@@ -239,20 +255,17 @@ async fn supervise(shared: Arc<Shared>) {
     while changes.changed().await.is_ok() {
         let state = Arc::clone(&changes.borrow_and_update());
         shared.pool.retain_keys(|key| is_current(&state, key));
-        for live in shared.sessions.all() {
-            if let Err(reason) = live.terms.check(&state, &shared.config.interfaces) {
-                live.end(reason);
-            }
-        }
+        shared.end_where(&state, |_| true);
     }
 }
 
-/// Closes what was idle for too long.
+/// Closes what was idle for too long, and ends the sessions whose certificate has come to its end.
 async fn sweep(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     loop {
         ticks.tick().await;
         shared.pool.sweep(Instant::now());
+        shared.end_where(&shared.state(), Terms::has_certificate);
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn admit(
     // Entered first and looked at afterwards: a change of the ledger in between finds the session.
     let entry = shared.sessions.enter(terms, process);
     let live = entry.live();
-    let holds = match live.terms.check(&shared.state(), &shared.config.interfaces) {
+    let holds = match shared.check(&live.terms, &shared.state()) {
         Ok(()) if shared.is_closing() => Err(EndReason::Shutdown),
         holds => holds,
     };

@@ -2,13 +2,16 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use palisade_keys::ScramVerifier;
 use palisade_ledger::{Change, Privileges};
+use rustls::pki_types::UnixTime;
 
 use crate::raw::{self, Raw, login_of, query, sqlstate};
-use crate::support::{Account, DEFAULT_RULES, Door, SECOND, fails, secret_key};
+use crate::support::{Account, DEFAULT_RULES, Door, LIFETIME, SECOND, fails, secret_key};
 
 const ALICE: Account<'_> = Account {
     name: "alice",
@@ -190,20 +193,23 @@ fn a_session_ends_with_the_credential_that_opened_it() {
     let uid = door.uid("alice");
     let keyed = door.held("alice", &door.key_files("alice", 2), None);
     let certified = door.held("alice", &door.certificate_files("alice", 8), None);
+    let again = door.held("alice", &door.certificate_files("alice", 9), None);
     let mut by_password = login(&door, "alice");
-    assert_eq!(door.observer.sessions().len(), 3);
+    assert_eq!(door.observer.sessions().len(), 4);
 
-    door.change(Change::UserKey {
-        uid,
-        public_key: secret_key(99).public(),
-    });
-    keyed.ends(&door);
-    lives(&mut by_password);
     door.change(Change::CertificateRevoke {
         serial: vec![8],
         reason: "lost".to_owned(),
     });
     certified.ends(&door);
+    lives(&mut by_password);
+    // What was issued to who had the old key goes with it.
+    door.change(Change::UserKey {
+        uid,
+        public_key: secret_key(99).public(),
+    });
+    keyed.ends(&door);
+    again.ends(&door);
     lives(&mut by_password);
     let verifier = ScramVerifier::derive("other", &[9; 16], 4096).unwrap();
     door.change(Change::UserPassword {
@@ -213,8 +219,37 @@ fn a_session_ends_with_the_credential_that_opened_it() {
     ends(&mut by_password);
     assert_eq!(
         door.figure("sessions_ended_total", Some("credential_gone")),
-        3
+        4
     );
+}
+
+/// `user_certificate_minutes` bounds what a stolen certificate is good for, not only when it opens the door.
+#[test]
+fn a_session_ends_with_the_life_of_its_certificate() {
+    let later = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&later);
+    let door = Door::open_with(DEFAULT_RULES, |config| {
+        config.clock = Arc::new(move || {
+            let now = UnixTime::now().as_secs() + clock.load(Ordering::Relaxed);
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(now))
+        });
+    });
+    door.add(&[ALICE]);
+    let files = door.certificate_files("alice", 8);
+    let mut certified = door.held("alice", &files, None);
+    let mut keyed = door.held("alice", &door.key_files("alice", 2), None);
+    let life = LIFETIME.whole_seconds().unsigned_abs();
+    later.store(life - 600, Ordering::Relaxed);
+    // Longer than from one look to the next.
+    palisade_testkit::poll("a while", SECOND * 7, || None::<()>).unwrap_err();
+    assert_eq!(certified.ask("select 1").as_deref(), Some("1"));
+    later.store(life + 600, Ordering::Relaxed);
+    palisade_testkit::poll("the session's end", SECOND * 30, || {
+        (door.observer.sessions().len() == 1).then_some(())
+    })
+    .unwrap();
+    certified.ends(&door);
+    assert_eq!(keyed.ask("select 1").as_deref(), Some("1"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Every method of the rules, accepted and refused, with the psql that is installed.
 
-use crate::support::{Account, DEFAULT_RULES, Door, fails, ok};
+use palisade_ledger::{CertificateKind, Hash};
+
+use crate::support::{Account, DEFAULT_RULES, Door, fails, millis, now, ok};
 
 const ALICE: Account<'_> = Account {
     name: "alice",
@@ -78,12 +80,14 @@ fn a_certificate_of_the_cluster_logs_in_its_user_only() {
         .ca
         .server(&crate::support::server_request("alice", 9))
         .unwrap();
+    door.record("alice", 9, |_| {});
     let server = door.conninfo("alice", &door.write_leaf("server", &server));
     fails(&door.psql(&server, None, WHO));
     // Expired.
     let mut old = crate::support::request("alice", 10);
     old.now -= time::Duration::days(60);
     let old = door.ca.user(&old).unwrap();
+    door.record("alice", 10, |_| {});
     let old = door.conninfo("alice", &door.write_leaf("old", &old));
     fails(&door.psql(&old, None, WHO));
     // Another cluster's CA, with the same name and serial number.
@@ -99,6 +103,51 @@ fn a_certificate_of_the_cluster_logs_in_its_user_only() {
         reason: "lost".to_owned(),
     });
     fails(&door.psql(&right, None, WHO));
+}
+
+/// A tool's certificate that is older than the user whose name it has, one that the CA's key signed past
+/// the ledger, one that was issued to somebody else: none of them is the user.
+#[test]
+fn a_certificate_logs_in_only_as_what_the_inventory_says() {
+    let door = Door::with("hostssl all all all cert\n", &[ALICE]);
+    let other_ca = Hash::of(&door.add_issuing_ca());
+    let attempt = |serial| {
+        let files = door.unrecorded_files("bob", serial);
+        door.psql(&door.conninfo("bob", &files), None, WHO)
+    };
+    // Before there is a bob.
+    door.record("bob", 8, |issued| issued.kind = CertificateKind::Tool);
+    door.record("bob", 9, |_| {});
+    door.add(&[BOB]);
+    for serial in [8, 9] {
+        fails(&attempt(serial));
+    }
+    // In the name of a user that is there; 10 is nowhere.
+    let kinds = [
+        CertificateKind::Tool,
+        CertificateKind::Service,
+        CertificateKind::Server,
+        CertificateKind::Store,
+        CertificateKind::IssuingCa,
+    ];
+    for (serial, kind) in (11..).zip(kinds) {
+        door.record("bob", serial, |issued| issued.kind = kind);
+    }
+    door.record("alice", 2, |_| {});
+    door.record("bob, alice", 3, |_| {});
+    door.record("bob", 4, |issued| issued.issuer = other_ca);
+    door.record("bob", 1, |issued| {
+        issued.until = millis(now() - time::Duration::seconds(1));
+    });
+    for serial in [10, 11, 12, 13, 14, 15, 2, 3, 4, 1] {
+        let error = fails(&attempt(serial));
+        assert!(
+            error.contains("certificate authentication failed for user \"bob\""),
+            "{serial}: {error}"
+        );
+    }
+    door.record("bob", 7, |_| {});
+    assert_eq!(ok(&attempt(7)), "bob|bob");
 }
 
 /// "the key or certificate that the client presented in TLS, else SCRAM; never less"

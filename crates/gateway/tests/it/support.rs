@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use palisade_gateway::{Config, Gateway, Observer, SessionInfo, TlsIdentity};
 use palisade_keys::{PublicKey, ScramVerifier, SecretKey, Zeroizing};
 use palisade_ledger::{
-    Author, Change, Entry, Hash, Millis, NewUser, Privileges, State, Uid, UserName, sign, verify,
-    verify_genesis,
+    Author, CertificateKind, Change, Entry, Hash, Issued, Millis, NewUser, Privileges, State, Uid,
+    UserName, sign, verify, verify_genesis,
 };
 use palisade_link::tls::client_config;
 use palisade_link::x509::{
@@ -34,12 +34,20 @@ pub const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 /// The rules of a door of which nothing else is said.
 pub const DEFAULT_RULES: &str = "hostssl all all all auto\n";
 
+/// Of the certificates here.
+pub const LIFETIME: Duration = Duration::days(30);
+
 pub fn now() -> OffsetDateTime {
     #[expect(
         clippy::disallowed_methods,
         reason = "certificates are checked against the real clock"
     )]
     std::time::SystemTime::now().into()
+}
+
+/// As the ledger has it, whole seconds.
+pub fn millis(time: OffsetDateTime) -> Millis {
+    Millis(u64::try_from(time.unix_timestamp()).unwrap() * 1000)
 }
 
 pub fn secret_key(byte: u8) -> SecretKey {
@@ -58,7 +66,7 @@ impl Ledger {
         let genesis = Entry {
             seq: 0,
             prev: Hash::ZERO,
-            time: Millis(1),
+            time: millis(now()),
             author: Author::Cluster,
             change: Change::Genesis {
                 cluster: "test".to_owned(),
@@ -221,6 +229,18 @@ impl Door {
         self.states.send(Arc::new(ledger.state.clone())).unwrap();
     }
 
+    /// Adds another issuing CA; its certificate.
+    pub fn add_issuing_ca(&self) -> Vec<u8> {
+        let mut ledger = self.ledger.lock().unwrap();
+        let (ca, _) = IssuingCa::create(&ledger.key, &[6], now()).unwrap();
+        let certificate = ca.certificate().to_vec();
+        ledger.change(Change::IssuingCaAdd {
+            certificate: certificate.clone(),
+        });
+        self.states.send(Arc::new(ledger.state.clone())).unwrap();
+        certificate
+    }
+
     pub fn uid(&self, user: &str) -> Uid {
         let ledger = self.ledger.lock().unwrap();
         ledger.state.user_by_name(user).unwrap().uid
@@ -312,10 +332,34 @@ impl Door {
         self.write_leaf(&format!("{name}-key-{key}"), &leaf)
     }
 
-    /// libpq's parameters for a certificate by the cluster's CA.
+    /// libpq's parameters for a user's certificate by the cluster's CA, which the inventory has.
     pub fn certificate_files(&self, common_name: &str, serial: u8) -> String {
+        if self.state().issued_by_serial(&[serial]).is_none() {
+            self.record(common_name, serial, |_| {});
+        }
+        self.unrecorded_files(common_name, serial)
+    }
+
+    /// The same of a certificate that the inventory does not have.
+    pub fn unrecorded_files(&self, common_name: &str, serial: u8) -> String {
         let leaf = self.ca.user(&request(common_name, serial)).unwrap();
         self.write_leaf(&format!("{common_name}-cert-{serial}"), &leaf)
+    }
+
+    /// Enters a certificate into the inventory, as a user's if `edit` says nothing else.
+    pub fn record(&self, common_name: &str, serial: u8, edit: impl FnOnce(&mut Issued)) {
+        let end = request(common_name, serial).now + LIFETIME;
+        let mut certificate = Issued {
+            serial: vec![serial],
+            subject: common_name.to_owned(),
+            kind: CertificateKind::User,
+            holder: None,
+            issuer: Hash::of(self.ca.certificate()),
+            until: millis(end),
+            by: None,
+        };
+        edit(&mut certificate);
+        self.change(Change::CertificateIssued { certificate });
     }
 
     /// A PostgreSQL client program without any setting of the environment.
@@ -466,20 +510,21 @@ pub fn server_request(common_name: &str, serial: u8) -> Request<'_> {
     }
 }
 
+/// A static list lives as long as any request.
+const SERIALS: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
 /// For a certificate of a user, who is no host.
 pub fn request(common_name: &str, serial: u8) -> Request<'_> {
     Request {
         common_name,
         hosts: &[],
         now: now(),
-        lifetime: Duration::days(30),
-        serial: match serial {
-            7 => &[7],
-            8 => &[8],
-            9 => &[9],
-            10 => &[10],
-            _ => &[11],
-        },
+        lifetime: LIFETIME,
+        serial: SERIALS
+            .get(usize::from(serial)..)
+            .unwrap()
+            .get(..1)
+            .unwrap(),
     }
 }
 
