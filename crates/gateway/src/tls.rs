@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use palisade_link::tls::AnyKey;
 use palisade_link::x509::Leaf;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs as provider};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The ALPN protocol that PostgreSQL registered with IANA.
@@ -68,7 +67,8 @@ impl TlsIdentity {
         let mut end_point = [0; 32];
         end_point.copy_from_slice(digest(&SHA256, leaf).as_ref());
         let provider = Arc::new(provider::default_provider());
-        let verifier = AnyKey(provider.signature_verification_algorithms);
+        // `certificate::Presented` judges what is shown, for a user and a rule.
+        let verifier = AnyKey::new(&provider);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -81,51 +81,5 @@ impl TlsIdentity {
             config: Arc::new(config),
             end_point,
         })
-    }
-}
-
-/// Takes any certificate whose key signed the handshake.
-#[derive(Debug)]
-struct AnyKey(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for AnyKey {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        // The certificate says nothing yet: `certificate::Presented` judges it for a user and a rule.
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }

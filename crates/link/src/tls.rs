@@ -1,13 +1,21 @@
-//! TLS towards the cluster: version 1.3 alone, and a server that proves the cluster key.
+//! TLS towards the cluster: version 1.3 alone, and a server that proves the cluster key; and what both
+//! ends of it share, the proof that who shows a certificate holds its key.
 
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
 use rustls::client::WantsClientCert;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, PrivatePkcs8KeyDer, TrustAnchor};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs as provider};
+use rustls::pki_types::{
+    CertificateDer, Der, PrivateKeyDer, PrivatePkcs8KeyDer, TrustAnchor, UnixTime,
+};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    SignatureScheme,
+};
 
 use crate::x509::{Leaf, root_name};
 
@@ -75,6 +83,89 @@ pub fn trust_anchor(cluster_key: &PublicKey) -> TrustAnchor<'static> {
         subject: Der::from(subject),
         subject_public_key_info: Der::from(spki),
         name_constraints: None,
+    }
+}
+
+/// The proof that whoever shows a certificate holds its key: its signature over this very handshake, of
+/// TLS 1.3. Whose key it is, is another question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Possession(WebPkiSupportedAlgorithms);
+
+impl Possession {
+    pub(crate) fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
+    }
+
+    /// A signature of TLS 1.2, which is never spoken here.
+    pub(crate) fn tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    pub(crate) fn tls13(
+        self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    pub(crate) fn schemes(self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+/// For a server that takes any client certificate whose key signed the handshake, and a client without
+/// one. Such a certificate says nothing yet: its names, dates and issuer were not looked at.
+#[derive(Debug)]
+pub struct AnyKey(Possession);
+
+impl AnyKey {
+    /// By what a provider can check.
+    #[must_use]
+    pub fn new(provider: &CryptoProvider) -> Self {
+        Self(Possession::new(provider))
+    }
+}
+
+impl ClientCertVerifier for AnyKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Possession::tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.tls13(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.schemes()
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use palisade_keys::PublicKey;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs as provider};
+use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::{ALPN, certificate_key};
 use crate::node::NODE_HOST;
-use crate::tls::{self, ConfigError};
+use crate::tls::{self, ConfigError, Possession};
 use crate::x509::Leaf;
 
 /// Whom a caller expects at an address.
@@ -62,7 +62,7 @@ fn pinned(
     let pin = Pin {
         expected,
         shown: shown.clone(),
-        algorithms: provider.signature_verification_algorithms,
+        possession: Possession::new(&provider),
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -79,7 +79,7 @@ fn pinned(
 struct Pin {
     expected: Option<PublicKey>,
     shown: Arc<OnceLock<PublicKey>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    possession: Possession,
 }
 
 impl ServerCertVerifier for Pin {
@@ -106,7 +106,7 @@ impl ServerCertVerifier for Pin {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
+        Possession::tls12()
     }
 
     fn verify_tls13_signature(
@@ -115,7 +115,7 @@ impl ServerCertVerifier for Pin {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        self.possession.tls13(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

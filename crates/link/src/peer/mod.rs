@@ -20,22 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs as provider};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    CommonState, DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection,
-    SignatureScheme,
-};
+use rustls::{CommonState, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::node::{NODE_HOST, NodeIdentity};
-use crate::tls::ConfigError;
+use crate::tls::{AnyKey, ConfigError};
 use crate::x509::Leaf;
 
 /// The protocol that both ends name in TLS (ALPN, RFC 7301). A handshake that some other door of the
@@ -61,7 +56,8 @@ pub fn server_config(
         node: certified(own.leaf())?,
         leaf: leaf.map(certified).transpose()?,
     };
-    let verifier = AnyKey(provider.signature_verification_algorithms);
+    // The certificate says nothing yet: the ledger is asked about its key at each request.
+    let verifier = AnyKey::new(&provider);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -189,51 +185,5 @@ impl ResolvesServerCert for BySni {
             _ => &self.node,
         };
         Some(shown.clone())
-    }
-}
-
-/// Takes any certificate whose key signed the handshake.
-#[derive(Debug)]
-struct AnyKey(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for AnyKey {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        // The certificate says nothing yet: the ledger is asked about its key at each request.
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
