@@ -16,8 +16,9 @@ use super::notes::Note;
 use crate::store::Store;
 use crate::store::etcd::EtcdStore;
 
-/// How long an entry waits for the store before its author is told that it takes nothing.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an entry waits for the store before its author is told that it takes nothing: longer than
+/// an etcd needs to choose another leader.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the thread sleeps when nothing is to be done.
 const IDLE: Duration = Duration::from_mins(1);

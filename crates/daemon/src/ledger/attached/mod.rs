@@ -33,6 +33,10 @@ const BATCH: Limits = Limits {
 /// that what a store without a quorum is asked for was not asked, and is refused for certain.
 const FRESH: Duration = Duration::from_millis(500);
 
+/// How long to find out what became of an entry that was sent before its author is told that this is
+/// not known: longer than a store needs to choose another leader.
+const CERTAINTY: Duration = Duration::from_secs(10);
+
 /// How often a quiet store is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -283,6 +287,9 @@ impl Attached {
         match self.replica.propose(batch) {
             Some((id, transaction)) => {
                 self.flying = waiters.into_iter().zip(heads).collect();
+                for (append, _) in &mut self.flying {
+                    append.until = append.until.max(now + CERTAINTY);
+                }
                 self.send(Sent::Append(id), transaction);
             }
             // All were refused.
