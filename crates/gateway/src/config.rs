@@ -1,5 +1,6 @@
 //! What the gateway is told at its start.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,11 @@ use std::time::Duration;
 use palisade_hba::Interface;
 use palisade_keys::Zeroizing;
 use rustls::pki_types::UnixTime;
+
+use crate::interfaces;
+
+/// Tells this machine's own addresses.
+pub type Interfaces = Arc<dyn Fn() -> io::Result<Vec<Interface>> + Send + Sync>;
 
 /// Where PostgreSQL is, and the bounds of the door.
 #[derive(Clone)]
@@ -21,8 +27,9 @@ pub struct Config {
     /// 32 secret bytes from which the salts of users that don't exist are made. They must stay the
     /// same over restarts and be the same on all nodes.
     pub mock_secret: Zeroizing<[u8; 32]>,
-    /// This machine's own addresses, for rules with `samehost` and `samenet`.
-    pub interfaces: Vec<Interface>,
+    /// This machine's own addresses, for rules with `samehost` and `samenet`; asked for at each decision
+    /// where there are such rules.
+    pub interfaces: Interfaces,
     /// Bounds before a login.
     pub limits: Limits,
     /// Bounds on idle connections to PostgreSQL.
@@ -40,7 +47,7 @@ impl Config {
             socket_port,
             encrypt_traffic: true,
             mock_secret,
-            interfaces: Vec::new(),
+            interfaces: Arc::new(interfaces::own),
             limits: Limits::default(),
             pool: PoolLimits::default(),
             clock: Arc::new(UnixTime::now),

@@ -40,6 +40,7 @@ mod client;
 mod config;
 mod connection;
 mod gate;
+mod interfaces;
 mod lockstep;
 mod login;
 mod metrics;
@@ -56,7 +57,7 @@ mod tls;
 pub mod wire;
 mod workers;
 
-pub use config::{Config, Limits, PoolLimits};
+pub use config::{Config, Interfaces, Limits, PoolLimits};
 pub use metrics::{Figure, Metrics};
 pub use policy::{Attempt, Explanation, Verdict, explain};
 pub use server::{Gateway, Observer, SessionInfo};

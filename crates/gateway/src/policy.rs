@@ -27,7 +27,14 @@ pub struct Attempt {
 impl Attempt {
     /// The first rule that matches. Roles that count are the user's own and Palisade's groups,
     /// `palisade_select` and so on; PostgreSQL's other roles are not the ledger's.
-    pub(crate) fn rule<'s>(&self, state: &'s State, interfaces: &[Interface]) -> Option<&'s Rule> {
+    /// Without the machine's addresses, which rules ask for that are there, there is none: one that
+    /// rejects could be passed over.
+    pub(crate) fn rule<'s>(
+        &self,
+        state: &'s State,
+        interfaces: Option<&[Interface]>,
+    ) -> Option<&'s Rule> {
+        let interfaces = interfaces?;
         let is_member = |role: &str| {
             state.user_by_name(&self.user).is_some_and(|user| {
                 let group = role.strip_prefix(GROUP_PREFIX);
@@ -173,7 +180,7 @@ impl Terms {
     pub(crate) fn check(
         &self,
         state: &State,
-        interfaces: &[Interface],
+        interfaces: Option<&[Interface]>,
         now: UnixTime,
     ) -> Result<(), EndReason> {
         let user = state
@@ -315,7 +322,7 @@ pub fn explain(
     encrypt_traffic: bool,
     attempt: &Attempt,
 ) -> Explanation {
-    let rule = attempt.rule(state, interfaces);
+    let rule = attempt.rule(state, Some(interfaces));
     let verdict = match (attempt.tls || !encrypt_traffic, rule) {
         (false, _) => Verdict::PlaintextRefused,
         (true, None) => Verdict::NoRule,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use palisade_hba::Interface;
 use palisade_ledger::State;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -59,16 +60,30 @@ impl Shared {
         Arc::clone(&self.state.borrow())
     }
 
+    /// This machine's own addresses, if the rules ask for any; `None` if they can't be told.
+    pub(crate) fn interfaces(&self, state: &State) -> Option<Vec<Interface>> {
+        if !state.hba().ask_for_interfaces() {
+            return Some(Vec::new());
+        }
+        (self.config.interfaces)()
+            .inspect_err(|error| {
+                tracing::error!(%error, "nobody gets in: there are rules for samehost or samenet, and this machine's addresses can't be read");
+            })
+            .ok()
+    }
+
     /// Whether a session on these terms may go on under this state, now.
     pub(crate) fn check(&self, terms: &Terms, state: &State) -> Result<(), EndReason> {
-        terms.check(state, &self.config.interfaces, (self.config.clock)())
+        let interfaces = self.interfaces(state);
+        terms.check(state, interfaces.as_deref(), (self.config.clock)())
     }
 
     /// Ends those of the sessions on such terms that may not go on.
     fn end_where(&self, state: &State, such: impl Fn(&Terms) -> bool) {
+        let (interfaces, now) = (self.interfaces(state), (self.config.clock)());
         for live in self.sessions.all() {
             if such(&live.terms)
-                && let Err(reason) = self.check(&live.terms, state)
+                && let Err(reason) = live.terms.check(state, interfaces.as_deref(), now)
             {
                 live.end(reason);
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Fault, FaultKind, ParseError},
     lexer, limits,
-    model::Rule,
+    model::{Address, Rule},
     parse,
 };
 
@@ -87,6 +87,14 @@ impl Rules {
     /// The rules in their order.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()
+    }
+
+    /// Whether any rule asks for this machine's own addresses.
+    #[must_use]
+    pub fn ask_for_interfaces(&self) -> bool {
+        let own =
+            |rule: &Rule| matches!(rule.address(), Some(Address::SameHost | Address::SameNet));
+        self.iter().any(own)
     }
 
     /// How many rules there are.

@@ -63,7 +63,7 @@ pub(crate) async fn authenticate(
     };
     let state = shared.state();
     let rule = attempt
-        .rule(&state, &shared.config.interfaces)
+        .rule(&state, shared.interfaces(&state).as_deref())
         .ok_or(Refusal::NoRule)?;
     if rule.method == Method::Reject {
         return Err(Refusal::Rejected { line: rule.line });

@@ -1,5 +1,8 @@
 //! Every method of the rules, accepted and refused, with the psql that is installed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use palisade_ledger::{CertificateKind, Hash};
 
 use crate::support::{Account, DEFAULT_RULES, Door, fails, millis, now, ok};
@@ -273,6 +276,58 @@ fn show_hba_file_passes_through_for_those_who_may_read_settings() {
     door.postgres.psql("grant pg_monitor to alice").unwrap();
     let path = ok(&door.psql(&alice, Some("pencil"), "SHOW hba_file"));
     assert!(path.ends_with("pg_hba.conf"), "{path}");
+}
+
+/// Rules for the machine's own addresses mean those that it has. PostgreSQL's answers are the same.
+#[test]
+fn samehost_and_samenet_ask_the_machine() {
+    let door = Door::with(
+        "hostssl all alice samehost reject\nhostssl all bob samenet reject\nhostssl all all all scram-sha-256\n",
+        &[
+            ALICE,
+            Account {
+                password: Some("pencil"),
+                ..BOB
+            },
+        ],
+    );
+    let logs_in = |address: &str, user: &str| door.connect_from(address, user, "pencil").is_ok();
+    // 127.0.0.2 is a neighbour here, and no address of this machine's.
+    let expected = [
+        ("127.0.0.1", "alice", false),
+        ("127.0.0.2", "alice", true),
+        ("127.0.0.1", "bob", false),
+        ("127.0.0.2", "bob", false),
+    ];
+    for (address, user, passes) in expected {
+        assert_eq!(logs_in(address, user), passes, "{user} from {address}");
+    }
+}
+
+/// A rule that rejects is not passed over because nobody can tell whether it matches.
+#[test]
+fn without_the_machines_addresses_nobody_gets_in_by_rules_that_need_them() {
+    let readable = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&readable);
+    let door = Door::open_with(DEFAULT_RULES, |config| {
+        let own = Arc::clone(&config.interfaces);
+        config.interfaces = Arc::new(move || {
+            if switch.load(Ordering::Relaxed) {
+                own()
+            } else {
+                Err(std::io::ErrorKind::PermissionDenied.into())
+            }
+        });
+    });
+    door.add(&[ALICE]);
+    let logs_in = || door.connect_from("127.0.0.2", "alice", "pencil").is_ok();
+    assert!(logs_in(), "nothing asks for them");
+    door.change(palisade_ledger::Change::HbaSet {
+        text: "hostssl all all samehost reject\nhostssl all all all auto\n".to_owned(),
+    });
+    assert!(!logs_in());
+    readable.store(true, Ordering::Relaxed);
+    assert!(logs_in());
 }
 
 #[test]
