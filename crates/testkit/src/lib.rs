@@ -25,6 +25,6 @@ mod wait;
 pub use dir::{TempDir, temp_dir};
 pub use error::Error;
 pub use os::{OsUser, find_program, server_user};
-pub use port::free_port;
+pub use port::{free_port, free_ports};
 pub use postgres::{Builder, Postgres, Shutdown};
 pub use wait::poll;
