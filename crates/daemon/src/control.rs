@@ -289,13 +289,19 @@ pub fn bind(path: &Path) -> Result<UnixListener, ControlError> {
 /// mode is right.
 fn listen(path: &Path) -> std::io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt as _;
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let nook = tempfile::Builder::new().prefix(".s").tempdir_in(dir)?;
+    let nook = nook(path.parent().unwrap_or_else(|| Path::new(".")))?;
     let fresh = nook.path().join("s");
     let listener = UnixListener::bind(&fresh)?;
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&fresh, path)?;
     Ok(listener)
+}
+
+/// A directory for us alone from the first moment, whatever the umask.
+fn nook(dir: &Path) -> std::io::Result<tempfile::TempDir> {
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".s").permissions(private).tempdir_in(dir)
 }
 
 fn failure(error: impl Into<String>) -> Failure {
@@ -424,5 +430,38 @@ async fn command(
         Ok(Ok(done)) => Ok(Json(done)),
         Ok(Err(error)) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, failure(error))),
         Err(_) => Err(stopping()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Between the making of the socket and its mode 0600, others would connect where the umask lets them.
+    #[test]
+    fn the_sockets_first_place_is_private_under_any_umask() {
+        use std::os::unix::fs::MetadataExt as _;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        if umask.unwrap().trim() == "0000" {
+            let dir = tempfile::tempdir().unwrap();
+            let nook = nook(dir.path()).unwrap();
+            let found = std::fs::metadata(nook.path()).unwrap();
+            assert_eq!(found.mode() & 0o7777, 0o700);
+            return;
+        }
+        // The umask is the whole process's: once more in one of our own.
+        let name = "control::tests::the_sockets_first_place_is_private_under_any_umask";
+        let again = std::process::Command::new("/bin/sh")
+            .args(["-c", "umask 0 && exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg(name)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&again.stdout);
+        assert!(
+            again.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
     }
 }
