@@ -37,6 +37,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT palisade.demand(tag, needed, palisade.flags_on(session_user::text, relation), palisade.label(relation))
 $palisade$;
 
+CREATE OR REPLACE FUNCTION palisade.demand_in(tag text, needed integer, in_schema text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.demand(tag, needed, palisade.flags(session_user::text, in_schema, ''), quote_ident(in_schema))
+$palisade$;
+
 -- Refuses unless the user reads every relation that the name in the statement can mean, and all that
 -- inherits from it. The name may be unqualified: then it can mean any relation so called.
 CREATE OR REPLACE FUNCTION palisade.demand_by_name(tag text, needed integer, words text[]) RETURNS void

@@ -32,11 +32,11 @@ BEGIN
             END IF;
             PERFORM palisade.end_code(tag, now.parent);
         ELSIF now.kind = 'c' THEN
-            PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+            PERFORM palisade.demand_in(tag, 128, now.schema);
             RETURN;
         ELSE
             IF now.kind <> 'S' OR now.parent = 0 THEN
-                PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, ''), quote_ident(now.schema));
+                PERFORM palisade.demand_in(tag, 128, now.schema);
                 IF palisade.acl_of(me, now.schema, now.name) IS NOT NULL THEN
                     PERFORM palisade.demand(tag, 128, palisade.flags(me, now.schema, now.name),
                         format('%I.%I', now.schema, now.name));
@@ -216,9 +216,9 @@ BEGIN
     SELECT n.nspname::text AS name, n.nspowner::regrole::text AS owner INTO now FROM pg_namespace n WHERE n.oid = namespace;
     SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_namespace'::regclass AND o.oid = namespace;
     IF NOT FOUND AND tag = 'CREATE SCHEMA' THEN
-        PERFORM palisade.demand(tag, 128, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+        PERFORM palisade.demand_in(tag, 128, now.name);
     ELSE
-        PERFORM palisade.demand(tag, 64, palisade.flags(session_user::text, now.name, ''), quote_ident(now.name));
+        PERFORM palisade.demand_in(tag, 64, now.name);
         IF now.owner <> 'palisade_owner' THEN
             PERFORM palisade.refuse(tag, 'may not change an owner', 'All objects belong to Palisade; rights come from its ledger.');
         END IF;
@@ -251,7 +251,7 @@ BEGIN
     LOOP
         touched := true;
         IF changed.class = 'pg_namespace'::regclass THEN
-            PERFORM palisade.demand(tag, 512, palisade.flags(session_user::text, changed.schema, ''), quote_ident(changed.schema));
+            PERFORM palisade.demand_in(tag, 512, changed.schema);
             PERFORM palisade.remember_schema(changed.oid);
         ELSE
             PERFORM palisade.demand_on(tag, 512, changed.oid);
@@ -307,19 +307,9 @@ BEGIN
             PERFORM palisade.end_relation(tag, cmd.command_tag, cmd.objid);
         ELSIF cmd.classid = 'pg_namespace'::regclass THEN
             PERFORM palisade.end_schema(tag, cmd.objid);
-        ELSIF cmd.classid = 'pg_trigger'::regclass THEN
-            SELECT t.tgrelid INTO relation FROM pg_trigger t WHERE t.oid = cmd.objid;
-            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
-        ELSIF cmd.classid = 'pg_policy'::regclass THEN
-            SELECT p.polrelid INTO relation FROM pg_policy p WHERE p.oid = cmd.objid;
-            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
-        ELSIF cmd.classid = 'pg_rewrite'::regclass THEN
-            SELECT r.ev_class INTO relation FROM pg_rewrite r WHERE r.oid = cmd.objid;
-            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 576);
-        ELSIF cmd.classid = 'pg_constraint'::regclass
-                AND EXISTS (SELECT 1 FROM pg_constraint k WHERE k.oid = cmd.objid AND k.conrelid <> 0) THEN
-            SELECT k.conrelid INTO relation FROM pg_constraint k WHERE k.oid = cmd.objid;
-            PERFORM palisade.end_part(tag, cmd.command_tag, relation, 64);
+        ELSIF palisade.relation_of(cmd.classid, cmd.objid) IS NOT NULL THEN
+            PERFORM palisade.end_part(tag, cmd.command_tag, palisade.relation_of(cmd.classid, cmd.objid),
+                CASE cmd.classid WHEN 'pg_constraint'::regclass THEN 64 ELSE 576 END);
         ELSIF cmd.classid = 'pg_statistic_ext'::regclass THEN
             SELECT s.stxrelid INTO relation FROM pg_statistic_ext s WHERE s.oid = cmd.objid;
             PERFORM palisade.demand_on(tag, 32, relation);
@@ -357,7 +347,17 @@ BEGIN
 END
 $palisade$;
 
--- A trigger, policy, rule or constraint of a relation.
+-- The relation of a trigger, policy, rule or constraint: 0 if it is gone, NULL for whatever else there is.
+CREATE OR REPLACE FUNCTION palisade.relation_of(class oid, object oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT CASE class
+        WHEN 'pg_trigger'::regclass THEN coalesce((SELECT t.tgrelid FROM pg_trigger t WHERE t.oid = object), 0)
+        WHEN 'pg_policy'::regclass THEN coalesce((SELECT p.polrelid FROM pg_policy p WHERE p.oid = object), 0)
+        WHEN 'pg_rewrite'::regclass THEN coalesce((SELECT r.ev_class FROM pg_rewrite r WHERE r.oid = object), 0)
+        WHEN 'pg_constraint'::regclass THEN (SELECT nullif(k.conrelid, 0) FROM pg_constraint k WHERE k.oid = object)
+    END
+$palisade$;
+
 CREATE OR REPLACE FUNCTION palisade.end_part(tag text, command text, relation oid, needed integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 BEGIN
