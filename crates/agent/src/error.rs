@@ -17,7 +17,7 @@ pub enum Error {
     },
     /// The OS user to run the server as does not exist.
     #[error(
-        "there is no OS user `{name}` to run PostgreSQL as; make it: adduser --system --group {name}"
+        "there is no OS user `{name}` to run servers as; make it: adduser --system --group {name}"
     )]
     NoOsUser {
         /// Its name.
@@ -32,7 +32,7 @@ pub enum Error {
         name: String,
     },
     /// A directory on the way is closed to the server's user.
-    #[error("the OS user `{user}` that runs PostgreSQL can't pass {}; use a directory elsewhere, or: chmod o+x {}", path.display(), path.display())]
+    #[error("the OS user `{user}` that runs the server can't pass {}; use a directory elsewhere, or: chmod o+x {}", path.display(), path.display())]
     Unreachable {
         /// The closed directory.
         path: PathBuf,

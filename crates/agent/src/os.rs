@@ -1,15 +1,22 @@
-//! The machine: PostgreSQL's programs, OS users, and files that belong to another user.
+//! The machine: PostgreSQL's programs, processes, OS users, and files that belong to another user.
 
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 
 /// The oldest PostgreSQL whose views can run with the rights of who reads them.
 pub(crate) const OLDEST_VERSION: u32 = 15;
+
+/// Between two looks at a process that is not our child.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// An OS user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,10 +71,66 @@ pub(crate) fn server_user(configured: Option<&str>) -> Result<OsUser, Error> {
     }
 }
 
+/// Who etcd runs as: when we are root `etcd`, which its package makes, or PostgreSQL's user; else ourselves.
+pub(crate) fn store_user(postgres: Option<&str>) -> Result<OsUser, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return OsUser::named(&own_name()?);
+    }
+    OsUser::named("etcd").or_else(|_| server_user(postgres))
+}
+
 fn id(arguments: &[&str]) -> Option<String> {
     let answer = Command::new("id").args(arguments).output().ok()?;
     let text = String::from_utf8(answer.stdout).ok()?;
     (answer.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+/// A server that a killed daemon may have left.
+pub(crate) struct Leftover<'a> {
+    /// For people.
+    pub(crate) program: &'static str,
+    /// Its process id as it was written down; nothing, or no number: there is none.
+    pub(crate) number: &'a str,
+    /// Where it works.
+    pub(crate) directory: &'a Path,
+    /// What asks it to end, and what makes it.
+    pub(crate) signals: [Signal; 2],
+    /// How long it may take after each.
+    pub(crate) within: Duration,
+}
+
+impl Leftover<'_> {
+    /// Ends it; else returns its number.
+    pub(crate) async fn end(&self) -> Result<(), i32> {
+        let Some(pid) = self.number.trim().parse().ok().and_then(Pid::from_raw) else {
+            return Ok(());
+        };
+        let number = pid.as_raw_nonzero().get();
+        // The number may be another process's by now: only one that works in this directory is ours.
+        let works_in = std::fs::read_link(format!("/proc/{number}/cwd"));
+        let (Ok(works_in), Ok(own)) = (works_in, std::fs::canonicalize(self.directory)) else {
+            return Ok(());
+        };
+        if works_in != own || pid == rustix::process::getpid() {
+            return Ok(());
+        }
+        let program = self.program;
+        tracing::warn!(
+            pid = number,
+            "{program} of an earlier daemon still runs: stopping it"
+        );
+        for signal in self.signals {
+            kill_process(pid, signal).ok();
+            let until = Instant::now() + self.within;
+            while Instant::now() < until {
+                if test_kill_process(pid).is_err() {
+                    return Ok(());
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Err(number)
+    }
 }
 
 /// The directory of PostgreSQL's server programs, and their major version.
@@ -187,9 +250,14 @@ pub(crate) fn replace(path: &Path, contents: impl AsRef<[u8]>, user: &OsUser) ->
     let parent = path.parent().unwrap_or(Path::new("/"));
     let failed = || Error::file("write", path);
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed())?;
+    // By its descriptor: where the directory is the user's, the name may be something else by now.
+    let owner = file.as_file().metadata().map_err(failed())?.uid();
+    if owner != user.uid {
+        std::os::unix::fs::fchown(file.as_file(), Some(user.uid), Some(user.gid))
+            .map_err(Error::file("change the owner of", path))?;
+    }
     file.write_all(contents.as_ref()).map_err(failed())?;
     file.as_file().sync_all().map_err(failed())?;
-    give(file.path(), user)?;
     file.persist(path).map_err(|error| failed()(error.error))?;
     let directory = std::fs::File::open(parent).map_err(failed())?;
     directory.sync_all().map_err(failed())

@@ -7,14 +7,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use palisade_rights::BOOTSTRAP_ROLE;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Tcp};
 use crate::error::Error;
 use crate::files;
-use crate::os::{self, OsUser, Programs};
+use crate::os::{self, Leftover, OsUser, Programs};
 
 /// A server with a crash to recover from needs its time; one that makes progress is not cut off by
 /// this, because it says so by living.
@@ -287,39 +287,16 @@ async fn initialize(programs: &Programs, data: &Path, user: &OsUser) -> Result<(
 
 /// Stops a server that a killed daemon left on this data directory.
 async fn end_leftover(data: &Path) -> Result<(), Error> {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
-        return Ok(());
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let leftover = Leftover {
+        program: "PostgreSQL",
+        number: text.lines().next().unwrap_or_default(),
+        directory: data,
+        signals: [Signal::INT, Signal::QUIT],
+        within: STOP_WITHIN,
     };
-    let first = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
-    let Some(pid) = first.and_then(Pid::from_raw) else {
-        return Ok(());
-    };
-    // The number may be another process's by now: only one that works in this directory is ours.
-    let works_in = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
-    let data = std::fs::canonicalize(data).map_err(Error::file("find", data))?;
-    if works_in.ok().as_deref() != Some(&*data) {
-        return Ok(());
-    }
-    tracing::warn!(
-        pid = pid.as_raw_nonzero().get(),
-        "a PostgreSQL of an earlier daemon still runs: stopping it"
-    );
-    for signal in [Signal::INT, Signal::QUIT] {
-        kill_process(pid, signal).ok();
-        let until = Instant::now() + STOP_WITHIN;
-        while Instant::now() < until {
-            if test_kill_process(pid).is_err() {
-                return Ok(());
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-    Err(Error::NotStopped {
-        pid: pid.as_raw_nonzero().get(),
-    })
+    let ended = leftover.end().await;
+    ended.map_err(|pid| Error::NotStopped { pid })
 }
 
 /// Is a port taken? Asked before the start, because PostgreSQL says so only in its log.

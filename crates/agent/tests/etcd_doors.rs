@@ -10,11 +10,13 @@
 
 mod etcd;
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use etcd::{PATIENCE, PREFIX, World, run, settle, wanted};
-use palisade_agent::etcd::{STORE_HOST, Server, Start};
+use palisade_agent::etcd::{STORE_HOST, Server, Start, renew};
 use palisade_link::x509::Purpose;
 
 /// Issue 3: "no plaintext listener, client and peer certificates required". A user of the database called `root`,
@@ -345,10 +347,98 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
     let hosts = ["localhost", "127.0.0.1", STORE_HOST];
     let (leaf, serial) = world.leaf("palisade_node_1", Purpose::Store, &hosts);
     world.write("palisade_node_1", &leaf);
+    renew(&node.config.files, &node.config.directory).unwrap();
     for door in &doors {
         assert_eq!(shown(door), serial);
     }
     assert_eq!(pid(), before);
+}
+
+/// Who owns what is in a directory, and the directory.
+fn owners(path: &Path) -> BTreeSet<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(path).unwrap();
+    let mut all = BTreeSet::from([found.uid()]);
+    if found.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            all.extend(owners(&entry.unwrap().path()));
+        }
+    }
+    all
+}
+
+/// The OS user that the node's etcd runs as.
+fn runs_as(node: &etcd::Node) -> u32 {
+    let pid = std::fs::read_to_string(node.config.directory.join("etcd.pid")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("Uid:"));
+    let mut ids = line.unwrap().split_whitespace().skip(1);
+    let id = ids.next().unwrap();
+    assert!(ids.all(|other| other == id), "{status}");
+    id.parse().unwrap()
+}
+
+/// Started by root, etcd is nobody who could do more than keep its data; what a start before made as root is
+/// handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_runs_as_a_user_who_has_its_data_and_its_certificate_alone() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let world = World::new(38);
+    let mut node = world.first().await;
+    let user = runs_as(&node);
+    let own = std::fs::metadata(world.dir.path()).unwrap().uid();
+    if own != 0 {
+        assert_eq!(user, own);
+        return;
+    }
+    assert_ne!(user, 0);
+    let directory = node.config.directory.clone();
+    let (data, tls) = (node.config.data(), directory.join("tls"));
+    assert_eq!(owners(&data), BTreeSet::from([user]));
+    for name in ["member.crt", "member.key"] {
+        let copy = std::fs::metadata(tls.join(name)).unwrap();
+        assert_eq!((copy.uid(), copy.mode() & 0o7777), (user, 0o600), "{name}");
+    }
+    let as_user = |script: &str| {
+        let group = format!("--regid={}", std::fs::metadata(&data).unwrap().gid());
+        let mut command = Command::new("setpriv");
+        command
+            .args([&format!("--reuid={user}"), &group, "--clear-groups", "--"])
+            .args(["sh", "-c", script])
+            .current_dir("/");
+        run(&mut command).0
+    };
+    let path = |path: &Path| path.display().to_string();
+    assert!(as_user(&format!("cat {}/member.key", path(&tls))));
+    for closed in [
+        format!("cat {}", path(&node.config.files.key)),
+        format!("touch {}/made", path(&directory)),
+        format!("touch {}/made", path(&tls)),
+        format!("rm -f {}/etcd.pid", path(&directory)),
+        format!("mv {} {}", path(&data), path(&directory.join("elsewhere"))),
+    ] {
+        assert!(!as_user(&closed), "{closed}");
+    }
+
+    // As an earlier version left it: everything root's.
+    node.server.take().unwrap().stop().await;
+    std::fs::remove_dir_all(&tls).unwrap();
+    let mode = |mode: u32| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&directory, mode(0o700)).unwrap();
+    std::os::unix::fs::symlink(world.path("root.crt"), data.join("link")).unwrap();
+    assert!(run(Command::new("chown").args(["-hR", "0:0"]).arg(&directory)).0);
+    node.start(Start::Again).await;
+    node.server.as_ref().unwrap().ready(PATIENCE).await.unwrap();
+    assert_eq!(runs_as(&node), user);
+    assert_eq!(owners(&data), BTreeSet::from([user]));
+    assert_eq!(owners(&world.path("root.crt")), BTreeSet::from([0]));
+
+    // What belongs to a third is nobody's to hand over.
+    node.server.take().unwrap().stop().await;
+    assert!(run(Command::new("chown").arg("1").arg(&data)).0);
+    let error = Server::start(node.config.clone(), Start::Again).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("belongs to the OS user number 1"), "{error}");
 }
 
 /// A key that others may read, and a missing revocation list, stop the start: nothing fails open.

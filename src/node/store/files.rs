@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use palisade_agent::etcd::{self, Files};
 use palisade_daemon::ca::CaService;
 use palisade_daemon::files;
 use palisade_daemon::layout::Layout;
@@ -27,6 +28,8 @@ pub(super) struct StoreFiles {
     pub(super) ca: PathBuf,
     pub(super) revoked: PathBuf,
     directory: PathBuf,
+    /// etcd's own directory.
+    data: PathBuf,
 }
 
 impl StoreFiles {
@@ -38,6 +41,17 @@ impl StoreFiles {
             ca: layout.root_certificate(),
             revoked: layout.store_list(),
             directory,
+            data: layout.etcd_data(),
+        }
+    }
+
+    /// What etcd is shown.
+    pub(super) fn paths(&self) -> Files {
+        Files {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            ca: self.ca.clone(),
+            revoked: self.revoked.clone(),
         }
     }
 
@@ -66,8 +80,14 @@ impl StoreFiles {
         let chain = leaf.chain_pem();
         files::write_public(&self.certificate, chain.as_bytes())
             .map_err(|error| error.to_string())?;
+        self.renew()?;
         tracing::info!("this node has a new certificate for etcd");
         Ok(true)
+    }
+
+    /// Has etcd, if it has ever run here, show what is in the files.
+    pub(super) fn renew(&self) -> Result<(), String> {
+        etcd::renew(&self.paths(), &self.data).map_err(|error| error.to_string())
     }
 
     /// The certificate with its key.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_agent::etcd::{
-    Cluster, Config, Files, OwnMember, Server, ServerState, Start, Wanted, own_member,
+    Cluster, Config, OwnMember, Server, ServerState, Start, Wanted, own_member,
 };
 use palisade_daemon::ca::CaService;
 use palisade_daemon::members::Table;
@@ -162,13 +162,9 @@ impl Managed {
             listen_peer: listen(managed.peer, advertise.peer.port()),
             listen_client: listen(managed.client, advertise.client.port()),
             advertise,
-            files: Files {
-                certificate: files.certificate.clone(),
-                key: files.key.clone(),
-                ca: files.ca.clone(),
-                revoked: files.revoked.clone(),
-            },
+            files: files.paths(),
             program: None,
+            os_user: config.postgres.os_user.clone(),
         })
     }
 
@@ -178,7 +174,8 @@ impl Managed {
         names.push(palisade_rights::STORE_HOST.to_owned());
         let Fixed { files, ca, .. } = &*self.fixed;
         files.keep(ca, &names).await?;
-        Ok(())
+        // A human may have replaced it, too.
+        files.renew()
     }
 
     /// Runs the member that there is, or finds out whether there is to be one.

@@ -1,7 +1,7 @@
 //! What the agent has to know about the etcd that it runs, and etcd's command line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use palisade_keys::PublicKey;
@@ -10,7 +10,9 @@ use palisade_link::api::StoreMember;
 use palisade_rights::{STORE_HOST, store_user};
 
 use super::error::EtcdError;
+use super::home;
 use super::program::Program;
+use crate::os::OsUser;
 
 /// How much history etcd keeps: what a watcher that was away this long can catch up on. Compaction
 /// removes old revisions of keys, never keys.
@@ -22,17 +24,19 @@ const SNAPSHOT_COUNT: u32 = 10_000;
 /// With TLS 1.2 (etcd before 3.4.25 knows no `--tls-min-version`): forward secrecy and AEAD alone.
 const CIPHERS: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256";
 
-/// The files that etcd reads. It reads them anew at each handshake: who replaces one need restart nothing.
+/// The files that etcd reads, of the first two copies of its own. It reads them anew at each handshake: who replaces
+/// one need restart nothing, but has the copies renewed (`renew`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     /// The member's certificate chain (PEM, the leaf first), shown to clients and to other members.
     pub certificate: PathBuf,
-    /// Its key, 0600. May be the same file as the certificate, which then is replaced with it at once.
+    /// Its key, 0600.
     pub key: PathBuf,
-    /// The root's certificate: who has no certificate from it is nobody.
+    /// The root's certificate, which everybody may read: who has no certificate from it is nobody.
     pub ca: PathBuf,
     /// The revocation list (PEM or DER). etcd reads only the first in the file, and compares serial
-    /// numbers alone: one list with the numbers of every issuing CA. It must be there, empty or not.
+    /// numbers alone: one list with the numbers of every issuing CA. It must be there, empty or not, and
+    /// everybody may read it.
     pub revoked: PathBuf,
 }
 
@@ -43,7 +47,7 @@ pub struct Config {
     pub node: NodeId,
     /// The cluster's public key: who does not prove it is not our etcd.
     pub cluster_key: PublicKey,
-    /// The directory of etcd's data and of what we note about it; made with mode 0700.
+    /// The directory of etcd's data and of what we note about it; it is made, and closed to others.
     pub directory: PathBuf,
     /// Where it listens for other members.
     pub listen_peer: SocketAddr,
@@ -55,6 +59,9 @@ pub struct Config {
     pub files: Files,
     /// The program; by default it is looked for.
     pub program: Option<PathBuf>,
+    /// The OS user that PostgreSQL runs as, if that is configured. Started by root, etcd runs as `etcd`; where
+    /// there is no such user, as PostgreSQL does.
+    pub os_user: Option<String>,
 }
 
 /// How a member begins. Without effect once it has data.
@@ -118,14 +125,9 @@ impl Config {
         Ok(())
     }
 
-    /// Makes the directory, and checks that what etcd reads is there and private.
-    pub(super) fn prepare(&self, start: &Start) -> Result<(), EtcdError> {
-        let directory = &self.directory;
-        std::fs::create_dir_all(directory).map_err(EtcdError::file("make", directory))?;
-        private(directory)?;
-        if self.data().exists() {
-            private(&self.data())?;
-        }
+    /// Makes what etcd's user needs, and checks that what it reads is there and private.
+    pub(super) fn prepare(&self, start: &Start, user: &OsUser) -> Result<(), EtcdError> {
+        home::prepare(&self.directory, &self.data(), user)?;
         let files = &self.files;
         for path in [&files.certificate, &files.key, &files.ca, &files.revoked] {
             std::fs::File::open(path).map_err(EtcdError::file("read", path))?;
@@ -136,6 +138,7 @@ impl Config {
                 path: files.key.clone(),
             });
         }
+        home::copy(files, &self.directory, user)?;
         if let Start::Join(members) = start
             && !self.has_data()
             && let Some(own) = self.own(members)
@@ -159,6 +162,7 @@ impl Config {
         let path = |path: &Path| path.display().to_string();
         let (peer, client) = (self.peer_url(), self.client_url());
         let files = &self.files;
+        let [certificate, key] = home::copies(&self.directory);
         let mut given: Vec<(&str, String)> = vec![
             ("name", name.clone()),
             ("data-dir", path(&self.data())),
@@ -173,14 +177,14 @@ impl Config {
                 "initial-cluster-token",
                 self.cluster_key.fingerprint().to_string(),
             ),
-            ("cert-file", path(&files.certificate)),
-            ("key-file", path(&files.key)),
+            ("cert-file", path(&certificate)),
+            ("key-file", path(&key)),
             ("trusted-ca-file", path(&files.ca)),
             ("client-crl-file", path(&files.revoked)),
             ("client-cert-auth", "true".to_owned()),
             ("client-cert-allowed-hostname", STORE_HOST.to_owned()),
-            ("peer-cert-file", path(&files.certificate)),
-            ("peer-key-file", path(&files.key)),
+            ("peer-cert-file", path(&certificate)),
+            ("peer-key-file", path(&key)),
             ("peer-trusted-ca-file", path(&files.ca)),
             ("peer-crl-file", path(&files.revoked)),
             ("peer-client-cert-auth", "true".to_owned()),
@@ -239,11 +243,6 @@ fn initial_cluster(name: &str, peer: &str, members: &[StoreMember]) -> String {
     parts.join(",")
 }
 
-fn private(path: &Path) -> Result<(), EtcdError> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-        .map_err(EtcdError::file("set the mode of", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +268,7 @@ mod tests {
                 revoked: path("revoked.crl"),
             },
             program: None,
+            os_user: None,
         }
     }
 
@@ -290,6 +290,7 @@ mod tests {
                 "--client-crl-file=/x/revoked.crl",
                 "--peer-crl-file=/x/revoked.crl",
                 "--client-cert-allowed-hostname=store.palisade.internal",
+                "--key-file=/x/etcd/tls/member.key",
                 "--peer-cert-allowed-hostname=store.palisade.internal",
                 "--enable-grpc-gateway=false",
                 "--initial-cluster=palisade_node_1=https://n1:7380",

@@ -27,6 +27,9 @@ pub enum EtcdError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The OS user that etcd runs as, or a directory of its own.
+    #[error(transparent)]
+    User(#[from] crate::error::Error),
     /// A private key that others may read.
     #[error("{} may be read by others; chmod 600 {}", path.display(), path.display())]
     Exposed {

@@ -17,6 +17,11 @@
 //! Every other node asks etcd for its members ([`Cluster::members`], with its own identity, over the
 //! addresses of the nodes in the ledger) and does what [`own_member`] says.
 //!
+//! # Whose it is
+//!
+//! Started by root, etcd runs as the OS user `etcd`, which its package makes, or as the one of PostgreSQL, and
+//! has nothing but its data and copies of its certificate and key: [`renew`].
+//!
 //! # Certificates
 //!
 //! All are leaves of the cluster's CA for [`x509::Purpose::Store`](palisade_link::x509::Purpose), with
@@ -30,6 +35,7 @@ mod channel;
 mod cluster;
 mod config;
 mod error;
+mod home;
 mod log;
 mod process;
 mod program;
@@ -38,5 +44,6 @@ mod server;
 pub use cluster::{Cluster, OwnMember, Report, Wanted, own_member};
 pub use config::{Config, Files, Start};
 pub use error::EtcdError;
+pub use home::renew;
 pub use palisade_rights::{STORE_HOST, STORE_ROOT, store_user};
 pub use server::{Server, ServerState};

@@ -9,18 +9,17 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::error::EtcdError;
 use super::log::Log;
 use super::program::in_path;
+use crate::os::{Leftover, OsUser};
 
 /// A member that leads hands that over first.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// Between two looks at a process that is not our child.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running etcd.
 #[derive(Debug)]
@@ -31,13 +30,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program` in `directory`.
+    /// Starts `program` in `directory` as `user`.
     pub(super) async fn start(
         program: &Path,
         arguments: &[String],
         directory: &Path,
+        user: &OsUser,
     ) -> Result<Self, EtcdError> {
-        end_leftover(directory).await?;
         let mut command = command(program);
         command
             .args(arguments)
@@ -49,6 +48,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        user.runs(&mut command);
         let log = Arc::new(Log::default());
         let (started, has_started) = oneshot::channel();
         let (ending, ended) = watch::channel(None);
@@ -148,34 +148,15 @@ fn pid_file(directory: &Path) -> PathBuf {
 }
 
 /// Ends an etcd that a killed daemon left in this directory.
-async fn end_leftover(directory: &Path) -> Result<(), EtcdError> {
-    let Ok(text) = std::fs::read_to_string(pid_file(directory)) else {
-        return Ok(());
+pub(super) async fn end_leftover(directory: &Path) -> Result<(), EtcdError> {
+    let text = std::fs::read_to_string(pid_file(directory)).unwrap_or_default();
+    let leftover = Leftover {
+        program: "etcd",
+        number: &text,
+        directory,
+        signals: [Signal::TERM, Signal::KILL],
+        within: STOP_WITHIN,
     };
-    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
-        return Ok(());
-    };
-    // The number may be another process's by now: only one that works in this directory is ours.
-    let works_in = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
-    let own = std::fs::canonicalize(directory).map_err(EtcdError::file("find", directory))?;
-    if works_in.ok().as_deref() != Some(&*own) || pid == rustix::process::getpid() {
-        return Ok(());
-    }
-    tracing::warn!(
-        pid = pid.as_raw_nonzero().get(),
-        "an etcd of an earlier daemon still runs: stopping it"
-    );
-    for signal in [Signal::TERM, Signal::KILL] {
-        kill_process(pid, signal).ok();
-        let until = Instant::now() + STOP_WITHIN;
-        while Instant::now() < until {
-            if test_kill_process(pid).is_err() {
-                return Ok(());
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-    Err(EtcdError::NotStopped {
-        pid: pid.as_raw_nonzero().get(),
-    })
+    let ended = leftover.end().await;
+    ended.map_err(|pid| EtcdError::NotStopped { pid })
 }

@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::channel::Terms;
 use super::config::{Config, Start};
 use super::error::EtcdError;
-use super::process::Process;
+use super::process::{Process, end_leftover};
 use super::program::Program;
+use crate::os::{self, OsUser};
 
 /// Between two questions whether it serves.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -66,12 +67,15 @@ impl Server {
     /// [`Server::ready`] waits until it serves, which without a majority of the members it does not.
     pub async fn start(config: Config, start: Start) -> Result<Self, EtcdError> {
         let program = Program::find(config.program.as_deref())?;
-        config.prepare(&start)?;
+        let user = os::store_user(config.os_user.as_deref())?;
+        end_leftover(&config.directory).await?;
+        config.prepare(&start, &user)?;
         let config = Arc::new(config);
         let run = Run {
             program,
             start,
             config: config.clone(),
+            user,
         };
         let process = run.process().await?;
         let (orders, receive) = mpsc::channel(4);
@@ -147,6 +151,7 @@ struct Run {
     program: Program,
     start: Start,
     config: Arc<Config>,
+    user: OsUser,
 }
 
 impl Run {
@@ -155,7 +160,7 @@ impl Run {
         let arguments = self.config.arguments(&self.start, &self.program);
         let directory = std::path::absolute(&self.config.directory)
             .map_err(EtcdError::file("find", &self.config.directory))?;
-        Process::start(&self.program.path, &arguments, &directory).await
+        Process::start(&self.program.path, &arguments, &directory, &self.user).await
     }
 
     /// Keeps it running. A [`Process`] that is dropped ends.

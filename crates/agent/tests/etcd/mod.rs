@@ -159,6 +159,7 @@ impl World {
                     revoked: self.path("revoked.crl"),
                 },
                 program: None,
+                os_user: None,
             },
             serial,
             server: None,
