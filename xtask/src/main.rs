@@ -20,6 +20,8 @@ const USAGE: &str = "usage: cargo xtask TASK
                       measure the gateway beside PgBouncer and straight PostgreSQL
   bench nodes [--runs N] [--json]
                       measure three nodes: until they stand, and until a disabled user is out
+  bench reconcile [--largest N]
+                      measure reconciliations of up to N tables and as many users
   chaos [--runs N] [--seed N]
                       three nodes under N schedules of random faults (default 300; needs root)
   crash [--runs N]    kill the daemon amid appends N times (default 200)

@@ -1,5 +1,5 @@
 //! `cargo xtask bench gateway`: the gateway beside `PgBouncer` and beside nothing at all; `bench nodes`:
-//! three nodes.
+//! three nodes; `bench reconcile`: the agent.
 //!
 //! Each round measures all three ways one after the other, and figures are compared within a round
 //! alone: a machine that is busy with something else slows all three. docs/benchmarks.md tells how
@@ -12,6 +12,7 @@ mod measure;
 mod nodes;
 mod options;
 mod process;
+mod reconcile;
 mod scram;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ const SPARE_CLIENTS: u32 = 300;
 
 /// Measures, in a release build whatever this one is.
 pub(crate) fn run(words: &[&str], report: &mut Report) -> Result<(), String> {
+    if let ["reconcile", words @ ..] = words {
+        return reconcile::run(words);
+    }
     let nodes = words
         .split_first()
         .filter(|(subject, _)| **subject == "nodes");
@@ -50,7 +54,7 @@ fn gateway(options: &Options, binary: &Path, report: &mut Report) -> Result<(), 
     report.trouble("starting PostgreSQL, Palisade and PgBouncer");
     let cluster = Cluster::start(binary, options.clients + SPARE_CLIENTS)?;
     let targets = targets(&cluster)?;
-    let about = about(binary, &targets, options)?;
+    let about = about(binary, &cluster, &targets, options)?;
     report.trouble("memory");
     let memory = on_each(&targets, 0, |way, target| {
         measure::memory(&cluster, target, way, options.clients)
@@ -159,6 +163,7 @@ fn round(
 /// What was measured, with what, on what.
 fn about(
     binary: &Path,
+    cluster: &Cluster,
     targets: &Each<Target>,
     options: &Options,
 ) -> Result<Vec<(String, String)>, String> {
@@ -192,6 +197,7 @@ fn about(
             .map_err(|error| format!("{}: {error}", way.name()))?;
         say(&format!("TLS, {}", way.name()), &client.cipher());
         client.leave().map_err(|error| error.to_string())?;
+        say(&format!("pgbench, {}", way.name()), &cluster.conninfo(way)?);
     }
     let words = measure::words(options.seconds).join(" ");
     say("queries", &format!("pgbench {words} {DATABASE}"));
