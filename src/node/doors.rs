@@ -1,19 +1,21 @@
-//! The doors that show certificates: the gateway, the API, and PostgreSQL's own port.
+//! The doors that show certificates: the gateway, the API, PostgreSQL's own port, and etcd.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use palisade_daemon::api::TlsConfig;
-use palisade_daemon::ca::{DoorAddress, Doors};
+use palisade_daemon::ca::Doors;
 use palisade_daemon::members::SharedIdentity;
 use palisade_gateway::TlsIdentity;
 use palisade_keys::Zeroizing;
+use palisade_link::api::{DoorAddress, DoorKind};
 use palisade_link::peer;
 use palisade_link::x509::Leaf;
 use tokio::sync::Notify;
 
 use super::error::NodeError;
+use super::store::StoreDoor;
 
 /// What the doors show, and where they are.
 pub(super) struct Shown {
@@ -22,6 +24,8 @@ pub(super) struct Shown {
     pub(super) api: Option<(TlsConfig, SharedIdentity)>,
     leaf: Mutex<Leaf>,
     addresses: Vec<DoorAddress>,
+    /// This node's etcd, if it may run one.
+    store: Option<StoreDoor>,
     /// Told when PostgreSQL is to read its files again.
     pub(super) refresh: Arc<Notify>,
 }
@@ -31,6 +35,7 @@ impl Shown {
         leaf: &Leaf,
         identity: Option<&SharedIdentity>,
         addresses: Vec<DoorAddress>,
+        store: Option<StoreDoor>,
     ) -> Result<Self, NodeError> {
         let gateway = TlsIdentity::from_leaf(leaf)?;
         let api = match identity {
@@ -45,6 +50,7 @@ impl Shown {
             api,
             leaf: Mutex::new(copy(leaf)),
             addresses,
+            store,
             refresh: Arc::default(),
         })
     }
@@ -78,7 +84,26 @@ impl Doors for Shown {
     }
 
     fn addresses(&self) -> Vec<DoorAddress> {
-        self.addresses.clone()
+        let mut addresses = self.addresses.clone();
+        let store = self.store.as_ref().and_then(StoreDoor::addresses);
+        if let Some((client, peer)) = store {
+            addresses.push(door(DoorKind::Store, client));
+            addresses.push(door(DoorKind::StorePeer, peer));
+        }
+        addresses
+    }
+
+    fn store_leaf(&self) -> Option<Leaf> {
+        let store = self.store.as_ref()?;
+        store.addresses()?;
+        store.leaf().ok()
+    }
+
+    fn show_store(&self, leaf: &Leaf) -> Result<(), String> {
+        match &self.store {
+            Some(store) => store.show(leaf),
+            None => Ok(()),
+        }
     }
 }
 
@@ -89,16 +114,7 @@ fn copy(leaf: &Leaf) -> Leaf {
     }
 }
 
-/// A door as it is reached from this machine.
-pub(super) fn door(name: &'static str, at: SocketAddr, postgres: bool) -> DoorAddress {
-    let ip = match at.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    DoorAddress {
-        name,
-        address: SocketAddr::new(ip, at.port()),
-        postgres,
-    }
+/// A door that listens at this address.
+pub(super) fn door(kind: DoorKind, address: SocketAddr) -> DoorAddress {
+    DoorAddress { kind, address }
 }

@@ -20,6 +20,7 @@ use palisade_daemon::ledger::Ledger;
 use palisade_daemon::pki::ServerLeaf;
 use palisade_daemon::user_list::UserList;
 use palisade_gateway::Gateway;
+use palisade_link::api::{DoorAddress, DoorKind};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,7 +31,7 @@ use super::error::NodeError;
 use super::member::Member;
 use super::ports::Ports;
 use super::status::Board;
-use super::store::Keeper;
+use super::store::{Keeper, StoreDoor};
 use super::{
     Options, Progress, Running, commands, doors, either, follow, listen, reconcile, until,
 };
@@ -196,6 +197,7 @@ impl Node {
             &leaf.leaf,
             self.member.as_ref().map(Member::identity),
             self.door_addresses(&listeners),
+            self.store_door(),
         )?;
         let shown = Arc::new(shown);
         ca.set_doors(shown.clone());
@@ -329,17 +331,23 @@ impl Node {
         }
     }
 
-    fn door_addresses(&self, listeners: &Listeners) -> Vec<ca::DoorAddress> {
+    fn store_door(&self) -> Option<StoreDoor> {
+        let own = self.member.as_ref()?.id();
+        let listen = self.config.store.managed.clone();
+        Some(StoreDoor::new(own, &self.ledger, listen, &self.layout))
+    }
+
+    fn door_addresses(&self, listeners: &Listeners) -> Vec<DoorAddress> {
         let mut addresses = Vec::new();
         for at in bound(&listeners.gateway) {
-            addresses.push(doors::door("gateway", at, true));
+            addresses.push(doors::door(DoorKind::Gateway, at));
         }
         for at in bound(&listeners.api) {
-            addresses.push(doors::door("API", at, false));
+            addresses.push(doors::door(DoorKind::Api, at));
         }
         if let Some(ip) = self.config.postgres.listen {
             let at = SocketAddr::new(ip, self.config.postgres.port);
-            addresses.push(doors::door("PostgreSQL", at, true));
+            addresses.push(doors::door(DoorKind::Postgres, at));
         }
         addresses
     }

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use palisade_keys::SecretKey;
 use palisade_ledger::{Change, Hash, State};
-use palisade_link::api::Command;
+use palisade_link::api::{Command, Done};
 use palisade_link::x509::{SigningRequest, certify_issuing_ca};
 
 use super::{cluster_key, resting_on, time_of};
@@ -82,7 +82,12 @@ fn rotate(args: &RotateArgs, signer: &Signer, key: &SecretKey) -> Result<(), Cli
         certificate: certificate.clone(),
     };
     match view.command(signer, &prove) {
-        Ok(done) => out::note(&format!("proved: {}", done.message)),
+        Ok(done) => {
+            for line in proofs(&done) {
+                out::note(&line);
+            }
+            out::note(&format!("proved: {}", done.message));
+        }
         Err(error) => return Err(roll_back(&mut view, signer, &hash, certificate, error)),
     }
     view.append(signer, &mut |_| {
@@ -95,6 +100,28 @@ fn rotate(args: &RotateArgs, signer: &Signer, key: &SecretKey) -> Result<(), Cli
         })?;
     out::note(&format!("cut over: {}", done.message));
     Ok(())
+}
+
+/// What each node has proved, and who met it.
+fn proofs(done: &Done) -> Vec<String> {
+    let proofs = done
+        .data
+        .as_ref()
+        .and_then(|data| data["proofs"].as_array());
+    let line = |proof: &serde_json::Value| {
+        let (node, doors) = (proof["node"].as_u64()?, proof["doors"].as_str()?);
+        let by = proof["met_by"].as_array()?;
+        let by: Vec<_> = by.iter().map(ToString::to_string).collect();
+        Some(match by.as_slice() {
+            [] => format!("proved: node {node} at {doors}"),
+            [one] => format!("proved: node {node} at {doors}; met by node {one}"),
+            more => format!(
+                "proved: node {node} at {doors}; met by nodes {}",
+                more.join(", ")
+            ),
+        })
+    };
+    proofs.into_iter().flatten().filter_map(line).collect()
 }
 
 /// The candidate's certificate, by the cluster key, beside its key on the node.

@@ -68,6 +68,10 @@ impl StoreFiles {
         if self.is_good(names) && !other_ca() {
             return Ok(false);
         }
+        // A trial of another CA is not ours to replace.
+        let Some(_still) = ca.still() else {
+            return Ok(false);
+        };
         files::directory(&self.directory, 0o700).map_err(|error| error.to_string())?;
         let request = x509::make_request("store", &[]).map_err(|error| error.to_string())?;
         let chain = ca.own_certificate(&request, Purpose::Store).await;
@@ -75,14 +79,19 @@ impl StoreFiles {
             chain: chain.map_err(|error| error.to_string())?,
             key: request.key,
         };
+        self.write(&leaf)?;
+        tracing::info!("this node has a new certificate for etcd");
+        Ok(true)
+    }
+
+    /// Puts a certificate with its key into the files.
+    pub(super) fn write(&self, leaf: &Leaf) -> Result<(), String> {
         let key = leaf.expose_key_pem();
         files::write_private(&self.key, key.as_bytes()).map_err(|error| error.to_string())?;
         let chain = leaf.chain_pem();
         files::write_public(&self.certificate, chain.as_bytes())
             .map_err(|error| error.to_string())?;
-        self.renew()?;
-        tracing::info!("this node has a new certificate for etcd");
-        Ok(true)
+        self.renew()
     }
 
     /// Has etcd, if it has ever run here, show what is in the files.

@@ -6,6 +6,7 @@
 //!                     Endpoints: connect, attach the ledger; again when the endpoints are others
 //! ```
 
+mod door;
 mod files;
 mod managed;
 
@@ -22,6 +23,7 @@ use palisade_ledger::{State, StoreConfig};
 use palisade_link::api::{Done, StoreTarget};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(super) use door::StoreDoor;
 use files::StoreFiles;
 use managed::{Fixed, Managed};
 

@@ -18,17 +18,20 @@ mod issue;
 mod limit;
 mod policy;
 mod prove;
+mod proving;
 mod received;
 pub mod rescue;
 mod rotate;
+mod trial;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use palisade_ledger::{Hash, Issued, NodeId, State};
-use palisade_link::api::{CaProof, CertificateReply, CertificateRequest, Command, Done};
+use palisade_link::api::{
+    CaProof, CertificateReply, CertificateRequest, Command, Done, DoorAddress,
+};
 use palisade_link::x509::{IssueError, IssuingCa, Leaf};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::api::Answer;
@@ -64,25 +67,22 @@ pub enum CaError {
     Doors(String),
 }
 
-/// One door of this node that shows the server's leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DoorAddress {
-    /// `gateway`, `PostgreSQL`, `API`.
-    pub name: &'static str,
-    /// Where it is reached from this machine.
-    pub address: SocketAddr,
-    /// Whether TLS begins only after PostgreSQL's `SSLRequest`.
-    pub postgres: bool,
-}
-
 /// The doors of this node, as far as certificates go.
 pub trait Doors: Send + Sync {
     /// Shows this leaf from now on, to whoever comes; who is inside stays.
     fn show(&self, leaf: &Leaf) -> Result<(), String>;
     /// PostgreSQL's certificate or revocation lists have changed (`private/serving.*`, `crl.pem`).
     fn refresh(&self);
-    /// Where the doors are.
+    /// Where the doors listen.
     fn addresses(&self) -> Vec<DoorAddress>;
+    /// What this node's etcd shows and the node shows to etcd, if it runs one.
+    fn store_leaf(&self) -> Option<Leaf> {
+        None
+    }
+    /// Has etcd show this leaf to whoever comes from now on.
+    fn show_store(&self, _leaf: &Leaf) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The other nodes, over the peer link.
@@ -107,6 +107,10 @@ pub struct Wires {
     pub names: Vec<String>,
 }
 
+/// While it is kept, nothing else changes what the doors show.
+#[must_use]
+pub struct Still(#[expect(dead_code, reason = "it is kept, not looked at")] OwnedMutexGuard<Pace>);
+
 /// The certificate authority of a node.
 #[derive(Clone)]
 pub struct CaService {
@@ -120,15 +124,16 @@ struct Inner {
     doors: OnceLock<Arc<dyn Doors>>,
     others: OnceLock<Arc<dyn Others>>,
     /// One thing at a time: what shows a leaf, and what proves one.
-    showing: Mutex<Pace>,
+    showing: Arc<Mutex<Pace>>,
     /// One change of the keys here at a time.
     step: std::sync::Mutex<()>,
     /// Issued, and not yet in the ledger: there was no quorum.
     unrecorded: std::sync::Mutex<Vec<Issued>>,
     /// How often each member asked.
     asked: limit::Limit,
-    /// The key of a trial that another node's issuer is to sign.
-    trial: std::sync::Mutex<Option<palisade_link::x509::KeyRequest>>,
+    /// The keys of a trial that is to be signed, and the trial that is shown.
+    trial: std::sync::Mutex<Option<trial::TrialKeys>>,
+    held: std::sync::Mutex<Option<trial::Held>>,
 }
 
 /// When something may be tried again.
@@ -148,11 +153,12 @@ impl CaService {
                 wires,
                 doors: OnceLock::new(),
                 others: OnceLock::new(),
-                showing: Mutex::default(),
+                showing: Arc::default(),
                 step: std::sync::Mutex::default(),
                 unrecorded: std::sync::Mutex::default(),
                 asked: limit::Limit::default(),
                 trial: std::sync::Mutex::default(),
+                held: std::sync::Mutex::default(),
             }),
         }
     }
@@ -222,6 +228,11 @@ impl CaService {
             | Command::AlertTest { .. } => return None,
         };
         Some(done.map_err(|error| error.to_string()))
+    }
+
+    /// Keeps what the doors show as it is; none while a leaf is tried or renewed.
+    pub fn still(&self) -> Option<Still> {
+        self.inner.showing.clone().try_lock_owned().ok().map(Still)
     }
 
     /// The revocation lists, in PEM: they are for anybody.

@@ -211,7 +211,7 @@ pub fn node_names(state: &State, id: NodeId) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn names_in_ledger(node: &Node) -> Vec<String> {
+pub(super) fn names_in_ledger(node: &Node) -> Vec<String> {
     let mut names = vec![plain(node.address.host())];
     let store = node
         .store

@@ -1,11 +1,13 @@
-//! Proof that a certificate works: a handshake at every door, by a client that trusts the cluster key
-//! alone.
+//! Handshakes that prove a leaf: by a client that trusts the cluster key alone, at a door of this node or
+//! of another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
+use palisade_ledger::{Node, is_loopback};
+use palisade_link::api::{DoorAddress, DoorKind};
 use palisade_link::tls::client_config;
 use palisade_link::x509::Leaf;
 use rustls::ClientConfig;
@@ -14,84 +16,63 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::{CaError, CaService, DoorAddress};
+use super::policy::names_in_ledger;
 
-/// Until a door shows the leaf: PostgreSQL has to read its files again.
-const SHOWN_WITHIN: Duration = Duration::from_secs(20);
-/// One handshake on this machine.
+/// One handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Between two.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// `SSLRequest` (PostgreSQL, "Message Formats").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-impl CaService {
-    /// Shows `trial` at every door of this node, meets it there as a client would, and shows what was
-    /// shown before again. Sessions are not touched: a leaf counts when a connection begins.
-    pub(super) async fn prove_here(&self, trial: &Leaf, host: &str) -> Result<(), CaError> {
-        let _pace = self.inner.showing.lock().await;
-        let key = *self.inner.ledger.now().cluster_key();
-        let before = self.inner.pki.read_serving()?;
-        self.show(trial)?;
-        let proved = self.meet_everywhere(&key, trial, host).await;
-        self.show(&before.leaf)?;
-        proved
-    }
-
-    async fn meet_everywhere(
-        &self,
-        key: &PublicKey,
-        trial: &Leaf,
-        host: &str,
-    ) -> Result<(), CaError> {
-        let doors = self.inner.doors.get();
-        for door in doors.map(|doors| doors.addresses()).unwrap_or_default() {
-            meet(&door, key, trial, host).await.map_err(|reason| {
-                CaError::Refused(format!("{} at {}: {reason}", door.name, door.address))
-            })?;
-        }
-        Ok(())
-    }
+/// What must be met at a door.
+pub(super) struct Expected<'a> {
+    pub(super) cluster: &'a PublicKey,
+    /// The name under which the node is asked for.
+    pub(super) host: &'a str,
+    /// DER of the leaf.
+    pub(super) leaf: &'a [u8],
+    /// What etcd is shown, which lets nobody in who shows nothing.
+    pub(super) identity: Option<&'a Leaf>,
 }
 
-/// Waits until a handshake at the door succeeds and shows the leaf; the last reason why it did not.
+/// Waits until a handshake at `at` succeeds and shows the leaf; the last reason why it did not.
 pub(super) async fn meet(
-    door: &DoorAddress,
-    cluster: &PublicKey,
-    leaf: &Leaf,
-    host: &str,
+    kind: DoorKind,
+    at: &str,
+    expected: &Expected<'_>,
+    within: Duration,
 ) -> Result<(), String> {
-    let config = client_config(cluster, None).map_err(|error| error.to_string())?;
+    let store = is_store(kind);
+    let identity = expected.identity.filter(|_| store);
+    let config = client_config(expected.cluster, identity).map_err(|error| error.to_string())?;
     let config = Arc::new(config);
-    let expected = leaf.chain.first().map(Vec::as_slice).unwrap_or_default();
-    let until = Instant::now() + SHOWN_WITHIN;
+    let until = Instant::now() + within;
     loop {
-        let reason = match timeout(HANDSHAKE_WITHIN, shake(door, &config, host)).await {
-            Ok(Ok(shown)) if shown == expected => return Ok(()),
-            Ok(Ok(_)) => "it shows another certificate".to_owned(),
+        let reason = match timeout(HANDSHAKE_WITHIN, shake(kind, at, &config, expected)).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => reason,
             Err(_) => "no answer to a handshake".to_owned(),
         };
         if Instant::now() > until {
-            return Err(reason);
+            return Err(format!("{} at {at}: {reason}", kind.name()));
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// One handshake; what the door showed.
 async fn shake(
-    door: &DoorAddress,
+    kind: DoorKind,
+    at: &str,
     config: &Arc<ClientConfig>,
-    host: &str,
-) -> Result<Vec<u8>, String> {
+    expected: &Expected<'_>,
+) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    let mut stream = TcpStream::connect(reachable(door.address))
-        .await
-        .map_err(text)?;
-    if door.postgres {
+    let name = ServerName::try_from(expected.host.to_owned()).map_err(|error| error.to_string())?;
+    let mut stream = TcpStream::connect(at).await.map_err(text)?;
+    if matches!(kind, DoorKind::Gateway | DoorKind::Postgres) {
         stream.write_all(&SSL_REQUEST).await.map_err(text)?;
         if stream.read_u8().await.map_err(text)? != b'S' {
             return Err("it does not do TLS".to_owned());
@@ -101,18 +82,64 @@ async fn shake(
     let mut stream = connector.connect(name, stream).await.map_err(text)?;
     let (_, session) = stream.get_ref();
     let shown = session.peer_certificates().and_then(|chain| chain.first());
-    let shown = shown.map(|der| der.to_vec()).unwrap_or_default();
+    if shown.is_none_or(|shown| shown.as_ref() != expected.leaf) {
+        return Err("it shows another certificate".to_owned());
+    }
+    if is_store(kind) && expected.identity.is_some() {
+        is_let_in(&mut stream).await?;
+    }
     // What the door thinks of a client that says nothing is not of interest.
     stream.shutdown().await.ok();
-    Ok(shown)
+    Ok(())
 }
 
-/// A listener on every address is reached on this machine's own.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
+/// In TLS 1.3 a client learns only with the first answer whether its own certificate was taken.
+async fn is_let_in(stream: &mut TlsStream<TcpStream>) -> Result<(), String> {
+    let refused = |error: std::io::Error| format!("it refuses the certificate for etcd: {error}");
+    let request = b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.map_err(refused)?;
+    let mut begin = [0; 5];
+    stream.read_exact(&mut begin).await.map_err(refused)?;
+    if &begin == b"HTTP/" {
+        return Ok(());
+    }
+    Err("what answers is not etcd".to_owned())
+}
+
+pub(super) fn is_store(kind: DoorKind) -> bool {
+    matches!(kind, DoorKind::Store | DoorKind::StorePeer)
+}
+
+/// Where this node reaches a door of its own: a listener on every address, on the machine's own.
+pub(super) fn near(door: &DoorAddress) -> String {
+    let ip = match door.address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    SocketAddr::new(ip, address.port())
+    SocketAddr::new(ip, door.address.port()).to_string()
+}
+
+/// Where other nodes reach a door of `node`: at hosts of the ledger alone, whatever the node says. None
+/// for a door that is for its own machine.
+pub(super) fn far(node: &Node, door: &DoorAddress) -> Option<String> {
+    match (door.kind, &node.store) {
+        (DoorKind::Api, _) => Some(node.address.to_string()),
+        (DoorKind::Store, Some(store)) => Some(store.client.to_string()),
+        (DoorKind::StorePeer, Some(store)) => Some(store.peer.to_string()),
+        (DoorKind::Store | DoorKind::StorePeer, None) => None,
+        (DoorKind::Gateway | DoorKind::Postgres, _) => {
+            let (ip, port) = (door.address.ip(), door.address.port());
+            let host = node.address.host();
+            if ip.is_loopback() && !is_loopback(host.trim_matches(['[', ']'])) {
+                return None;
+            }
+            let named = names_in_ledger(node).contains(&ip.to_string());
+            Some(if named {
+                door.address.to_string()
+            } else {
+                format!("{host}:{port}")
+            })
+        }
+    }
 }

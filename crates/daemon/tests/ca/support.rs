@@ -7,9 +7,7 @@ pub(crate) use base64::Engine as _;
 pub(crate) use base64::engine::general_purpose::STANDARD;
 pub(crate) use palisade_daemon::api::Answer;
 pub(crate) use palisade_daemon::author::{ClusterAuthor, NodeAuthor};
-pub(crate) use palisade_daemon::ca::{
-    CaService, DoorAddress, Doors, Others, Wires, node_names, rescue,
-};
+pub(crate) use palisade_daemon::ca::{CaService, Doors, Others, Wires, node_names, rescue};
 pub(crate) use palisade_daemon::identity::NodeKeys;
 pub(crate) use palisade_daemon::layout::Layout;
 pub(crate) use palisade_daemon::ledger::Ledger;
@@ -21,7 +19,8 @@ pub(crate) use palisade_ledger::{
     CertificateKind, Change, Hash, NewNode, NewUser, NodeId, Privileges, Uid, UserName,
 };
 pub(crate) use palisade_link::api::{
-    CaProof, CertificateReply, CertificateRequest, Command, Done, IssueCertificate, Purpose,
+    CaProof, CertificateReply, CertificateRequest, Command, Done, DoorAddress, DoorKind,
+    IssueCertificate, ProofStep, Purpose, Trial,
 };
 pub(crate) use palisade_link::x509::{
     self, IssuingCa, Leaf, Request, certify_issuing_ca, make_request,
@@ -29,6 +28,7 @@ pub(crate) use palisade_link::x509::{
 pub(crate) use rustls::ServerConfig;
 pub(crate) use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 pub(crate) use time::{Duration, OffsetDateTime};
+pub(crate) use tokio::net::TcpListener;
 pub(crate) use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub(crate) fn secret(byte: u8) -> SecretKey {
@@ -62,6 +62,10 @@ pub(crate) const READER: u32 = 3;
 impl Node {
     /// A cluster's first node, with three users and itself in the ledger.
     pub(crate) async fn begin() -> Self {
+        Self::begin_at("n1.example:7433").await
+    }
+
+    pub(crate) async fn begin_at(address: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path().join("node"));
         layout.create().unwrap();
@@ -81,7 +85,7 @@ impl Node {
             cluster().append(&ledger, change).await.unwrap();
         }
         let keys = NodeKeys::load_or_create(&layout).unwrap();
-        let own = node(1, keys.public(), "n1.example:7433", &["10.0.0.1"]);
+        let own = node(1, keys.public(), address, &["10.0.0.1"]);
         cluster().append(&ledger, own).await.unwrap();
         Self::over(dir, layout, ledger, pki, Some(cluster()))
     }
@@ -222,8 +226,11 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) async fn open(leaf: &Leaf) -> Arc<Self> {
+        Self::on(listen().await, leaf)
+    }
+
+    pub(crate) fn on(listener: TcpListener, leaf: &Leaf) -> Arc<Self> {
         let config = Arc::new(ArcSwap::from_pointee(config(leaf)));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = config.clone();
         tokio::spawn(async move {
@@ -243,6 +250,10 @@ impl Door {
             shown: Mutex::default(),
         })
     }
+}
+
+pub(crate) async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 pub(crate) fn config(leaf: &Leaf) -> ServerConfig {
@@ -276,9 +287,8 @@ impl Doors for Door {
 
     fn addresses(&self) -> Vec<DoorAddress> {
         vec![DoorAddress {
-            name: "gateway",
+            kind: DoorKind::Api,
             address: self.address,
-            postgres: false,
         }]
     }
 }
@@ -305,8 +315,11 @@ impl Others for Beside {
     }
 
     fn prove(&self, node: NodeId, proof: CaProof) -> Answer<Done> {
-        let asked = self.0[node.get() as usize - 1].clone();
-        Box::pin(async move { asked.proof(&proof).await.map_err(|error| error.to_string()) })
+        let asked = self.0.get(node.get() as usize - 1).cloned();
+        Box::pin(async move {
+            let asked = asked.ok_or("it does not answer")?;
+            asked.proof(&proof).await.map_err(|error| error.to_string())
+        })
     }
 }
 
@@ -347,14 +360,16 @@ pub(crate) fn lists(node: &Node) -> usize {
 
 /// An issuer and another node, which reach each other, and what the other one shows.
 pub(crate) async fn two() -> (Node, Node, pki::ServerLeaf) {
-    let first = Node::begin().await;
+    two_at("n1.example:7433", "n2.example:7433").await
+}
+
+pub(crate) async fn two_at(one: &str, two: &str) -> (Node, Node, pki::ServerLeaf) {
+    let first = Node::begin_at(one).await;
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path().join("second"));
     layout.create().unwrap();
     let keys = NodeKeys::load_or_create(&layout).unwrap();
-    first
-        .change(node(2, keys.public(), "n2.example:7433", &[]))
-        .await;
+    first.change(node(2, keys.public(), two, &[])).await;
     // Both see one ledger here; how it gets there is not the matter of this test.
     let pki = Pki::load(&layout).unwrap();
     let second = Node::over(dir, layout, first.ledger.clone(), pki, None);
@@ -368,7 +383,8 @@ pub(crate) async fn two() -> (Node, Node, pki::ServerLeaf) {
     first.ca.set_others(beside.clone());
     second.ca.set_others(beside);
     let (shown, problem) = second.ca.begin_server().await.unwrap();
-    assert!(problem.is_none() && shown.names("n2.example"));
+    let address: palisade_ledger::NodeAddress = two.parse().unwrap();
+    assert!(problem.is_none() && shown.names(address.host()));
     (first, second, shown)
 }
 

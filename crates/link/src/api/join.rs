@@ -164,18 +164,6 @@ pub struct CertificateReply {
     pub chain: Vec<String>,
 }
 
-/// A member asks another to prove that it works with a new issuing CA, before the cut-over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CaProof {
-    /// Base64 of DER: the certificate of the candidate.
-    pub certificate: String,
-    /// Base64 of DER each: a leaf of the candidate for the node that is asked, and what leads on
-    /// from it; empty if there is none.
-    #[serde(default)]
-    pub chain: Vec<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,7 @@
 mod alarm;
 mod command;
 mod join;
+mod proof;
 mod status;
 
 pub use alarm::{Alarm, AlarmKind};
@@ -40,8 +41,11 @@ pub use command::{
     Challenge, Command, Done, IssueCertificate, Purpose, SignedCommand, StoreTarget,
 };
 pub use join::{
-    Adopt, CaProof, CertificateReply, CertificateRequest, Identity, JOIN_HEADER, JoinKind,
+    Adopt, CertificateReply, CertificateRequest, Identity, JOIN_HEADER, JoinKind,
     JoinProof, StoreAddresses,
+};
+pub use proof::{
+    CaProof, DoorAddress, DoorKind, ProofDoors, ProofMet, ProofStep, Trial, TrialRequests,
 };
 pub use status::{DriftLine, Hello, NodeLine, Status, StoreKind, StoreMember, StoreStatus};
 
