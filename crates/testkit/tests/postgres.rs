@@ -73,7 +73,7 @@ fn keeps_its_data_over_a_stop_and_a_crash() {
         postgres.stop(how).unwrap();
         assert_eq!(postgres.pid(), None);
         // After a SIGKILL the postmaster's children notice by themselves and hold the memory until then.
-        poll("the start", Duration::from_secs(10), || {
+        poll("the start", Duration::from_mins(1), || {
             postgres.start_again().ok().or_else(|| {
                 postgres.stop(Shutdown::Kill).ok();
                 None
@@ -124,7 +124,7 @@ fn is_gone_when_the_process_that_started_it_was_killed() {
     assert!(!status.success());
     let data = std::fs::read_to_string(note.path()).unwrap();
     assert!(!data.is_empty());
-    poll("the end of the server", Duration::from_secs(20), || {
+    poll("the end of the server", Duration::from_mins(1), || {
         (!std::path::Path::new(&data).exists()).then_some(())
     })
     .unwrap();

@@ -1,10 +1,9 @@
 //! Cancel requests: the right key reaches the right session, and no other does anything.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use crate::raw::{self, Raw, cancel_request, key_data, login_of, query, sqlstate, startup};
-use crate::support::{Account, DEFAULT_RULES, Door};
+use crate::support::{Account, DEFAULT_RULES, Door, PATIENCE};
 
 const ALICE: Account<'_> = Account {
     name: "alice",
@@ -17,8 +16,8 @@ fn asleep(door: &Door, startup: &[u8]) -> (Raw<impl Read + Write + use<>>, u32, 
     let mut client = raw::tls(door.address, &door.cluster_key(), false, true);
     let heard = client.scram(startup, "pencil");
     let (process, key) = key_data(&heard);
-    client.say(&query("select pg_sleep(30)"));
-    palisade_testkit::poll("the sleeper", Duration::from_secs(5), || {
+    client.say(&query("select pg_sleep(3600)"));
+    palisade_testkit::poll("the sleeper", PATIENCE, || {
         let sql = format!(
             "select count(*) from pg_stat_activity where pid = {process} and wait_event = 'PgSleep'"
         );
@@ -89,7 +88,7 @@ fn a_reused_process_has_a_new_key() {
     let old = key_data(&client.scram(&login_of("alice"), "pencil"));
     client.say(raw::TERMINATE);
     client.is_closed();
-    let (_client, process, key) = palisade_testkit::poll("reuse", Duration::from_secs(5), || {
+    let (_client, process, key) = palisade_testkit::poll("reuse", PATIENCE, || {
         let before = door.figure("backends_reused_total", None);
         let found = asleep(&door, &login_of("alice"));
         (door.figure("backends_reused_total", None) > before).then_some(found)

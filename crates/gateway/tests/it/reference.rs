@@ -102,7 +102,7 @@ impl Three {
         let name = format!(".s.PGSQL.{}", self.door.postgres.port());
         let stream = UnixStream::connect(self.door.postgres.socket_dir().join(name)).unwrap();
         stream
-            .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+            .set_read_timeout(Some(crate::support::PATIENCE))
             .unwrap();
         let mut client = Raw { stream };
         client.say(&login_of("alice"));

@@ -203,7 +203,7 @@ fn a_restricted_connection_is_reused_too() {
     let door = Door::with(DEFAULT_RULES, &[ALICE]);
     let alice = door.conninfo("alice", "");
     ok(&door.psql(&alice, Some("pencil"), "select 1"));
-    palisade_testkit::poll("reuse", std::time::Duration::from_secs(5), || {
+    palisade_testkit::poll("reuse", crate::support::PATIENCE, || {
         ok(&door.psql(&alice, Some("pencil"), "select 1"));
         (door.figure("backends_reused_total", None) > 0).then_some(())
     })
@@ -226,7 +226,7 @@ fn half_a_message_holds_no_session() {
         client.scram(&login_of("alice"), "pencil");
         client.say(&last);
         drop(client);
-        palisade_testkit::poll("its end", std::time::Duration::from_secs(5), || {
+        palisade_testkit::poll("its end", crate::support::PATIENCE, || {
             let sql = "select count(*) from pg_stat_activity where usename = 'alice'";
             let gone = door.postgres.psql(sql).unwrap() == "0";
             (gone && door.observer.sessions().is_empty()).then_some(())

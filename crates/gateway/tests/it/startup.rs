@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::raw::{self, GSSENC_REQUEST, SSL_REQUEST, login_of, startup};
-use crate::support::{Account, DEFAULT_RULES, Door, fails, ok};
+use crate::support::{Account, DEFAULT_RULES, Door, PATIENCE, fails, ok};
 
 const ALICE: Account<'_> = Account {
     name: "alice",
@@ -13,15 +13,6 @@ const ALICE: Account<'_> = Account {
     key: Some(2),
     restricted: false,
 };
-
-/// A quarter of the time after which those who say nothing are cut off: what has come by then did not
-/// wait for that.
-const LONG: Duration = Duration::from_secs(5);
-
-fn clock() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "measures real time")]
-    Instant::now()
-}
 
 /// "bytes after `SSLRequest` before the handshake are refused"
 #[test]
@@ -147,13 +138,12 @@ fn a_malformed_startup_packet_is_refused() {
 fn a_length_out_of_bounds_is_not_waited_for() {
     let door = Door::with(DEFAULT_RULES, &[ALICE]);
     for length in [0_u32, 4, 7, 10_001, 0x7fff_ffff, u32::MAX] {
-        let began = clock();
         let mut client = raw::tcp(door.address);
         client.say(&length.to_be_bytes());
         client.say(&[0, 3, 0, 0]);
-        // Lengths of TLS records and of HTTP are no different.
+        // Lengths of TLS records and of HTTP are no different. The client does not wait as long as the server
+        // would for the rest.
         assert_eq!(client.error(), "08P01", "{length}");
-        assert!(began.elapsed() < LONG);
     }
     let mut client = raw::tcp(door.address);
     client.say(b"GET / HTTP/1.1\r\n\r\n");
@@ -189,35 +179,37 @@ fn newer_protocols_are_negotiated() {
 #[test]
 fn a_slow_client_is_cut_off_wherever_it_stands() {
     let door = Door::open_with(DEFAULT_RULES, |config| {
-        config.limits.login_within = Duration::from_secs(2);
+        // Long enough for the beginnings below on a busy machine.
+        config.limits.login_within = Duration::from_secs(8);
     });
     door.add(&[ALICE]);
     let cluster = door.cluster_key();
+    // What drips would take an hour: no byte buys more time.
     let cut = |mut stream: TcpStream, drip: &[u8]| {
-        let began = clock();
-        for byte in drip {
-            if stream.write_all(&[*byte]).is_err() {
-                break;
-            }
-            std::thread::park_timeout(Duration::from_millis(150));
+        let mut bytes = drip.iter().chain(std::iter::repeat_n(&0, 20_000));
+        if !drip.is_empty() {
+            palisade_testkit::poll("the end", PATIENCE, || {
+                std::thread::park_timeout(Duration::from_millis(150));
+                stream.write_all(&[*bytes.next().unwrap()]).err()
+            })
+            .unwrap();
         }
         let mut client = raw::Raw { stream };
         while !client.is_closed() {}
-        let took = began.elapsed();
-        assert!(took < LONG, "{took:?}");
     };
+    let mut slow_startup = startup(3 << 16, b"user\0alice\0application_name\0");
+    slow_startup[..4].copy_from_slice(&9999_u32.to_be_bytes());
     let tcp = || raw::tcp(door.address);
     let tls = || raw::tls(door.address, &cluster, false, false);
     std::thread::scope(|scope| {
         scope.spawn(|| cut(tcp().stream, b""));
-        scope.spawn(|| cut(tcp().stream, &login_of("alice")));
+        scope.spawn(|| cut(tcp().stream, &slow_startup));
         // In the TLS handshake.
         scope.spawn(|| {
             let mut client = tcp();
             client.say(SSL_REQUEST);
             assert_eq!(client.hear(1), b"S");
-            let mut hello = vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
-            hello.resize(30, 0);
+            let hello = [0x16, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3];
             cut(client.stream, &hello);
         });
         // Before the startup packet, and before the password.
@@ -230,7 +222,7 @@ fn a_slow_client_is_cut_off_wherever_it_stands() {
         });
     });
     let counted = || (door.figure("refusals_total", Some("deadline")) == 5).then_some(());
-    palisade_testkit::poll("the count", Duration::from_secs(2), counted).unwrap();
+    palisade_testkit::poll("the count", PATIENCE, counted).unwrap();
 }
 
 /// "a flood of half-open or handshaking clients from one address leaves others able to log in"
@@ -254,7 +246,7 @@ fn a_flood_from_one_address_leaves_others_able_to_log_in() {
         crowd.push(stream);
     }
     let turned_away = || door.figure("refusals_total", Some("crowded"));
-    palisade_testkit::poll("the crowd", Duration::from_secs(5), || {
+    palisade_testkit::poll("the crowd", PATIENCE, || {
         (turned_away() >= 40).then_some(())
     })
     .unwrap();
@@ -263,12 +255,10 @@ fn a_flood_from_one_address_leaves_others_able_to_log_in() {
         here.contains("error response during SSL exchange") || here.contains("server closed"),
         "{here}"
     );
-    let began = clock();
     let elsewhere = door.connect_from("127.0.0.2", "alice", "pencil").unwrap();
     assert_eq!(elsewhere, "alice");
-    assert!(began.elapsed() < LONG);
     drop(crowd);
-    palisade_testkit::poll("room", Duration::from_secs(5), || {
+    palisade_testkit::poll("room", PATIENCE, || {
         let psql = door.psql(&door.conninfo("alice", ""), Some("pencil"), "select 1");
         psql.status.success().then_some(())
     })
@@ -293,13 +283,14 @@ fn a_flood_of_handshakes_leaves_others_able_to_log_in() {
                 }
             });
         }
-        let began = clock();
-        for _ in 0..5 {
-            let who = door.connect_from("127.0.0.2", "alice", "pencil").unwrap();
-            assert_eq!(who, "alice");
-        }
-        let took = began.elapsed();
+        // Taken before the crowd is stopped, so that a failure does not leave it running.
+        let who: Vec<_> = (0..5)
+            .map(|_| door.connect_from("127.0.0.2", "alice", "pencil").ok())
+            .collect();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(
+            who.iter().all(|who| who.as_deref() == Some("alice")),
+            "{who:?}"
+        );
     });
 }

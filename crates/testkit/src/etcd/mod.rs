@@ -365,7 +365,7 @@ mod tests {
         etcd.etcdctl(&["put", "a", "1"]).unwrap();
         let leader = etcd.leader().unwrap();
         etcd.member(leader).kill();
-        let put = poll("another leader", Duration::from_secs(20), || {
+        let put = poll("another leader", Duration::from_mins(1), || {
             etcd.etcdctl(&["put", "a", "2"]).ok()
         });
         put.unwrap();
