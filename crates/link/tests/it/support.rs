@@ -25,11 +25,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// Enough for anything that is to succeed.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 /// For what is to be cut off.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
@@ -74,10 +74,20 @@ pub(crate) fn stolen(certificate: &NodeIdentity, key: &NodeIdentity) -> Arc<Cert
 /// What the server saw of one session.
 pub(crate) type Seen = Result<Caller, AcceptError>;
 
+/// What comes and goes with a question to `/late`.
+#[derive(Default)]
+pub(crate) struct Late {
+    /// It was asked.
+    pub(crate) asked: Notify,
+    /// It may answer.
+    pub(crate) answers: Notify,
+}
+
 /// A server that is shut when dropped.
 pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) seen: mpsc::UnboundedReceiver<Seen>,
+    pub(crate) late: Arc<Late>,
     task: JoinHandle<()>,
 }
 
@@ -96,16 +106,19 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (told, seen) = mpsc::unbounded_channel();
+        let late = Arc::new(Late::default());
+        let whenever = late.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (config, told) = (config.clone(), told.clone());
+                let (config, told, late) = (config.clone(), told.clone(), whenever.clone());
                 tokio::spawn(async move {
-                    match peer::accept(stream, config, SHORT * 10).await {
+                    match peer::accept(stream, config, SOON).await {
                         Err(error) => drop(told.send(Err(error))),
                         Ok((stream, caller)) => {
                             told.send(Ok(caller.clone())).ok();
-                            let answers =
-                                service_fn(move |request| answer(caller.clone(), named, request));
+                            let answers = service_fn(move |request| {
+                                answer(caller.clone(), named, request, late.clone())
+                            });
                             hyper::server::conn::http1::Builder::new()
                                 .serve_connection(TokioIo::new(stream), answers)
                                 .await
@@ -118,6 +131,7 @@ impl Server {
         Self {
             address,
             seen,
+            late,
             task,
         }
     }
@@ -148,6 +162,7 @@ async fn answer(
     caller: Caller,
     named: PublicKey,
     request: Request<Incoming>,
+    late: Arc<Late>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     let text = |text: String| Full::new(Bytes::from(text)).boxed();
@@ -164,7 +179,8 @@ async fn answer(
             text(judge(&caller, &proof).to_owned())
         }
         "/late" => {
-            tokio::time::sleep(SHORT).await;
+            late.asked.notify_one();
+            late.answers.notified().await;
             text("late".to_owned())
         }
         other => text(other.to_owned()),
