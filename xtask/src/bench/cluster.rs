@@ -26,6 +26,9 @@ pub(super) const USER: &str = "bench";
 pub(super) const DATABASE: &str = "main";
 /// Everybody's password here.
 pub(super) const PASSWORD: &str = "correct horse battery staple";
+/// What libpq's OpenSSL is told: one cipher suite on all three ways, which each would choose its own of.
+pub(super) const OPENSSL: &str = "openssl_conf = all\n[all]\nssl_conf = tls\n[tls]\nsystem_default = suites\n\
+     [suites]\nCiphersuites = TLS_AES_128_GCM_SHA256\n";
 /// Rows of `pgbench_accounts`, in 100,000: all in memory.
 const SCALE: &str = "10";
 /// As PostgreSQL derives its verifiers.
@@ -58,6 +61,7 @@ pub(super) struct Cluster {
     palisade: Server,
     ports: [u16; 3],
     user: Option<OsUser>,
+    openssl: String,
     _temp: TempDir,
 }
 
@@ -85,12 +89,14 @@ impl Cluster {
                 .map_err(|_| "three ports".to_owned())?,
         };
         setup.make_directory()?;
+        setup.write("openssl.cnf", OPENSSL)?;
         let palisade = setup.palisade(clients)?;
         setup.fill()?;
         let bouncer = setup.bouncer(clients)?;
         Ok(Self {
             bouncer,
             palisade,
+            openssl: setup.path("openssl.cnf"),
             ports: setup.ports,
             user: setup.user,
             _temp: temp,
@@ -118,7 +124,18 @@ impl Cluster {
 
     /// pgbench as the measured user on this way; options go before the database.
     pub(super) fn pgbench(&self, way: Way) -> Result<Command, String> {
-        pgbench(self.user, self.port(way), USER)
+        let mut pgbench = libpq("pgbench", self.user, self.port(way), USER)?;
+        pgbench.env("OPENSSL_CONF", &self.openssl);
+        Ok(pgbench)
+    }
+
+    /// What libpq says of its connection on this way, with pgbench's settings.
+    pub(super) fn conninfo(&self, way: Way) -> Result<String, String> {
+        let mut psql = libpq("psql", self.user, self.port(way), USER)?;
+        psql.env("OPENSSL_CONF", &self.openssl);
+        let said = output(psql.args(["-X", "-d", DATABASE, "-c", "\\conninfo"]))?;
+        let tls = said.lines().find(|line| line.starts_with("SSL"));
+        Ok(tls.unwrap_or("no TLS").to_owned())
     }
 }
 
@@ -126,13 +143,14 @@ fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn pgbench(user: Option<OsUser>, port: u16, role: &str) -> Result<Command, String> {
-    let mut pgbench = command(&find_program("pgbench").map_err(told)?, user);
-    pgbench
+/// A client program of PostgreSQL.
+fn libpq(program: &str, user: Option<OsUser>, port: u16, role: &str) -> Result<Command, String> {
+    let mut program = command(&find_program(program).map_err(told)?, user);
+    program
         .env("PGPASSWORD", PASSWORD)
         .env("PGSSLMODE", "require")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", role]);
-    Ok(pgbench)
+    Ok(program)
 }
 
 impl Setup {
@@ -220,7 +238,7 @@ impl Setup {
     /// pgbench's tables.
     fn fill(&self) -> Result<(), String> {
         let [_, palisade, _] = self.ports;
-        let mut pgbench = pgbench(self.user, palisade, "owner")?;
+        let mut pgbench = libpq("pgbench", self.user, palisade, "owner")?;
         pgbench.args(["-i", "-q", "-I", "dtGp", "-s", SCALE, DATABASE]);
         output(&mut pgbench).map(drop)
     }

@@ -54,7 +54,7 @@ fn gateway(options: &Options, binary: &Path, report: &mut Report) -> Result<(), 
     report.trouble("starting PostgreSQL, Palisade and PgBouncer");
     let cluster = Cluster::start(binary, options.clients + SPARE_CLIENTS)?;
     let targets = targets(&cluster)?;
-    let about = about(binary, &targets, options)?;
+    let about = about(binary, &cluster, &targets, options)?;
     report.trouble("memory");
     let memory = on_each(&targets, 0, |way, target| {
         measure::memory(&cluster, target, way, options.clients)
@@ -163,6 +163,7 @@ fn round(
 /// What was measured, with what, on what.
 fn about(
     binary: &Path,
+    cluster: &Cluster,
     targets: &Each<Target>,
     options: &Options,
 ) -> Result<Vec<(String, String)>, String> {
@@ -196,6 +197,7 @@ fn about(
             .map_err(|error| format!("{}: {error}", way.name()))?;
         say(&format!("TLS, {}", way.name()), &client.cipher());
         client.leave().map_err(|error| error.to_string())?;
+        say(&format!("pgbench, {}", way.name()), &cluster.conninfo(way)?);
     }
     let words = measure::words(options.seconds).join(" ");
     say("queries", &format!("pgbench {words} {DATABASE}"));
