@@ -124,11 +124,33 @@ fn a_cluster_of_one_answers_every_command_and_refuses_what_is_wrong() {
     let cluster = Cluster::up();
     let alice = text(&cluster.add_user("alice", "select"));
     nodes(&cluster);
+    objects(&cluster);
     tokens(&cluster, &alice);
     joining(&cluster);
     secrets(&cluster, &alice);
     over_the_network(&cluster, &alice);
     adding(&cluster, &alice);
+}
+
+// An access control list for what is not there is no error, but may be a slip: it is told.
+fn objects(cluster: &Cluster) {
+    let set = |object: &str| {
+        let output = cluster
+            .command(&["acl", "set", object, "alice", "select"])
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let told = set("public.ordres");
+    assert!(
+        told.contains("has no public.ordres") && told.contains("palisade acl unset"),
+        "{told}"
+    );
+    let told = set("public");
+    assert!(!told.contains("warning"), "{told}");
+    cluster.run(&["acl", "unset", "public.ordres", "alice"]);
+    cluster.run(&["acl", "unset", "public", "alice"]);
 }
 
 fn own(cluster: &Cluster) -> (String, String) {
@@ -306,16 +328,25 @@ fn over_the_network(cluster: &Cluster, alice: &str) {
     let key = text(&cluster.dir().join("cluster_public.key"));
     let admin = text(&cluster.admin("credentials"));
     let here = cluster.run(&["user", "list"]);
-    assert_eq!(ok(&mut remote(&["user", "list"], alice, &key)), here);
+    assert_eq!(ok(&mut remote(&["user", "list"], &admin, &key)), here);
     assert!(ok(&mut remote(&["status"], alice, &key)).contains(&address));
+    // What others' passwords are checked with is not for every user.
+    let said = refused(&mut remote(&["user", "list"], alice, &key), 1);
+    assert!(
+        said.contains("system or user_manage") && said.contains("without --node"),
+        "{said}"
+    );
+    by_cluster_key(cluster, &address, &here);
     // A change over the network is an entry like any other.
     ok(&mut remote(&["user", "disable", "alice"], &admin, &key));
     // Who may not log in is nobody, at once.
-    let said = refused(&mut remote(&["user", "list"], alice, &key), 1);
+    let said = refused(&mut remote(&["status"], alice, &key), 1);
     assert!(said.contains("does not know you"), "{said}");
     ok(&mut remote(&["user", "enable", "alice"], &admin, &key));
     let said = refused(&mut remote(&["user", "disable", "admin"], alice, &key), 1);
     assert!(said.contains("user_manage"), "{said}");
+    let said = refused(&mut remote(&["user", "passwd", "--none"], alice, &key), 1);
+    assert!(said.contains("without --node"), "{said}");
     // Another cluster's key: nothing is said to this one.
     let other = text(&cluster.path("other.key"));
     let private = text(&cluster.path("other_private.key"));
@@ -341,6 +372,34 @@ fn over_the_network(cluster: &Cluster, alice: &str) {
     nobody.args(["user", "list", "--node", &address]);
     let said = refused(nobody.args(["--cluster-public-key-file", &key]), 2);
     assert!(said.contains("--as"), "{said}");
+}
+
+// HTTPS with the cluster key alone: it reads and appends, and is no user.
+fn by_cluster_key(cluster: &Cluster, address: &str, here: &str) {
+    let public = text(&cluster.dir().join("cluster_public.key"));
+    let private = text(&cluster.dir().join("private/cluster_private.key"));
+    let with = |args: &[&str], private: &str| {
+        let mut command = palisade();
+        command
+            .args(args)
+            .args(["--node", address, "--as-cluster-key", private]);
+        command.args(["--cluster-public-key-file", &public]);
+        command
+    };
+    assert_eq!(ok(&mut with(&["user", "list"], &private)), here);
+    assert!(ok(&mut with(&["status"], &private)).contains(address));
+    ok(&mut with(
+        &["acl", "set", "public", "alice", "select,insert"],
+        &private,
+    ));
+    ok(&mut with(&["acl", "unset", "public", "alice"], &private));
+    let said = refused(&mut with(&["node", "rotate", "--yes"], &private), 2);
+    assert!(said.contains("the cluster key is no user"), "{said}");
+    // Another key is nobody's.
+    let (other, public) = (cluster.path("odd.key"), cluster.path("odd.public"));
+    ok(palisade().args(["keygen", "-p", &text(&public), "-s", &text(&other)]));
+    let said = refused(&mut with(&["user", "list"], &text(&other)), 1);
+    assert!(said.contains("does not know you"), "{said}");
 }
 
 // "shows the fingerprint, asks, --fingerprint to give it beforehand; refuses without a terminal"

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use palisade_ledger::{Change, ObjectName, Privileges};
 use serde::Serialize;
 
-use super::common::{ClusterArgs, SignerArgs};
+use super::common::ClusterArgs;
 use super::complete;
 use super::error::Outcome;
 use super::exit::Exit;
@@ -52,9 +52,6 @@ struct SetArgs {
     privileges: Privileges,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -71,9 +68,6 @@ struct UnsetArgs {
     /// Who
     #[arg(add = complete::users())]
     user: String,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -113,7 +107,7 @@ pub(crate) fn run(args: &AclArgs) -> Outcome {
 }
 
 fn set(args: &SetArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.user(&args.user)?.uid;
     view.append(&signer, &mut |_| {
@@ -123,11 +117,29 @@ fn set(args: &SetArgs) -> Outcome {
             privileges: args.privileges,
         })
     })?;
+    warn_if_missing(&view, &args.object);
     Ok(Exit::Done)
 }
 
+/// A list may be there before its object. Where the daemon knows that there is no such object, it may also
+/// be a slip.
+fn warn_if_missing(view: &View, object: &ObjectName) {
+    if view.is_outside() {
+        return;
+    }
+    // Whoever does not answer knows nothing of it, and the list stands.
+    let Ok(status) = view.status() else { return };
+    if status.missing_objects.contains(&object.to_string()) {
+        out::note(&format!(
+            "warning: database {} has no {object}; the list holds from the moment that somebody makes it\nhint: if the \
+             name is wrong: palisade acl unset; names are written as in SQL, \"Orders\" with its quotes",
+            status.database
+        ));
+    }
+}
+
 fn unset(args: &UnsetArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.user(&args.user)?.uid;
     view.append(&signer, &mut |_| {

@@ -10,7 +10,7 @@ use palisade_ledger::{Alert, AlertTarget, Change, NewAlert, NodeAddress, NodeId,
 use palisade_link::api::Command;
 use serde::Serialize;
 
-use super::common::{ClusterArgs, SignerArgs};
+use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::view::View;
@@ -189,9 +189,6 @@ struct TestArgs {
 #[derive(Debug, Args)]
 struct Signed {
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -235,7 +232,7 @@ fn add(how: &How) -> Outcome {
         }
     };
     let secret = secret.map(read).transpose()?;
-    let signer = by.signer.read(&by.cluster)?;
+    let signer = by.cluster.signer()?;
     let mut view = View::open(&by.cluster)?;
     view.append(&signer, &mut |state| {
         let alert = NewAlert {
@@ -343,7 +340,7 @@ fn told(target: &AlertTarget) -> (&'static str, String) {
 }
 
 fn remove(args: &RemoveArgs) -> Outcome {
-    let signer = args.signed.signer.read(&args.signed.cluster)?;
+    let signer = args.signed.cluster.signer()?;
     let mut view = View::open(&args.signed.cluster)?;
     known(view.state(), &args.name)?;
     prompt::confirm(&format!("Remove the alert {}?", args.name), args.yes)?;
@@ -356,7 +353,7 @@ fn remove(args: &RemoveArgs) -> Outcome {
 }
 
 fn test(args: &TestArgs) -> Outcome {
-    let signer = args.signed.signer.read(&args.signed.cluster)?;
+    let signer = args.signed.cluster.signer()?;
     let view = View::open(&args.signed.cluster)?;
     known(view.state(), &args.name)?;
     let command = Command::AlertTest {

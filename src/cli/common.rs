@@ -8,6 +8,7 @@ use palisade_ledger::NodeAddress;
 
 use super::error::CliError;
 use super::files;
+use super::store::args::StoreArgs;
 
 /// Where the cluster is, and who you are.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,7 +22,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "PATH", env = "PALISADE_SOCKET", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
     pub(crate) socket: Option<PathBuf>,
 
-    /// Ask this node over HTTPS, not the daemon of this machine; needs --as
+    /// Ask this node over HTTPS, not the daemon of this machine; needs --as or --as-cluster-key
     #[arg(
         id = "asked_node",
         long = "node",
@@ -37,6 +38,13 @@ pub(crate) struct ClusterArgs {
     /// Be the user of this credentials file: who signs a change, and who asks a node over the network
     #[arg(long = "as", alias = "credentials", value_name = "CREDENTIALS", env = "PALISADE_CREDENTIALS", hide_env_values = true, value_hint = clap::ValueHint::FilePath, help_heading = "Who you are")]
     pub(crate) credentials: Option<PathBuf>,
+
+    /// Be the cluster, by its private key, which may do anything
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Who you are")]
+    pub(crate) as_cluster_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 /// Where a node's data is when nobody says otherwise.
@@ -92,6 +100,28 @@ impl ClusterArgs {
         self.node.is_some()
     }
 
+    /// The etcd to read and to append to, where no daemon is to be asked.
+    pub(crate) fn outside(&self) -> Option<&StoreArgs> {
+        Some(&self.store).filter(|store| store.is_given() && !self.is_remote())
+    }
+
+    /// The same, but a daemon is asked whatever is said of etcd.
+    pub(crate) fn at_daemon(&self) -> Self {
+        Self {
+            store: StoreArgs::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Who signs, or asks over the network. The cluster key goes before credentials that the environment
+    /// names.
+    pub(crate) fn signer(&self) -> Result<Signer, CliError> {
+        if let Some(path) = &self.as_cluster_key {
+            return Ok(Signer::Cluster(read_secret_key(path)?));
+        }
+        read_credentials(self.credentials()?).map(Signer::User)
+    }
+
     /// The credentials file that was named.
     pub(crate) fn credentials(&self) -> Result<&Path, CliError> {
         self.credentials.as_deref().ok_or_else(|| {
@@ -125,15 +155,6 @@ pub(crate) fn read_public_key(path: &Path) -> Result<PublicKey, CliError> {
     })
 }
 
-/// Who signs a change, if not the user of `--as`.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Who you are")]
-pub(crate) struct SignerArgs {
-    /// Sign with the cluster's private key, which may do anything
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) as_cluster_key: Option<PathBuf>,
-}
-
 /// Who signs, with the key.
 pub(crate) enum Signer {
     /// The user of a credentials file.
@@ -149,16 +170,6 @@ impl Signer {
             Self::User(credentials) => &credentials.secret_key,
             Self::Cluster(key) => key,
         }
-    }
-}
-
-impl SignerArgs {
-    /// Reads the key. The cluster key goes before credentials that the environment names.
-    pub(crate) fn read(&self, cluster: &ClusterArgs) -> Result<Signer, CliError> {
-        if let Some(path) = &self.as_cluster_key {
-            return Ok(Signer::Cluster(read_secret_key(path)?));
-        }
-        read_credentials(cluster.credentials()?).map(Signer::User)
     }
 }
 

@@ -9,7 +9,7 @@ use palisade_ledger::{Change, Millis, NewToken, Node, State, TokenId};
 use palisade_ledger::{NodeAddress, Token as Entry};
 use serde::Serialize;
 
-use super::common::{ClusterArgs, SignerArgs};
+use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::files::{self, Audience};
@@ -73,9 +73,6 @@ struct CreateArgs {
     out: Option<PathBuf>,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -117,9 +114,6 @@ struct ApproveArgs {
     yes: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -132,9 +126,6 @@ struct RevokeArgs {
     /// Its id, as `palisade enroll list` shows it: 16 digits that are no secret
     #[arg(value_name = "ID", add = complete::tokens())]
     id: TokenId,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -163,7 +154,7 @@ fn addresses(state: &State) -> Result<Vec<NodeAddress>, CliError> {
 }
 
 fn create(args: &CreateArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let addresses = addresses(view.state())?;
@@ -304,7 +295,7 @@ fn list(args: &ListArgs) -> Outcome {
 }
 
 fn approve(args: &ApproveArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let node: Node = find(view.state(), &args.node)?.clone();
@@ -340,7 +331,7 @@ fn approve(args: &ApproveArgs) -> Outcome {
 }
 
 fn revoke(args: &RevokeArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.append(&signer, &mut |state: &State| match state.token(args.id) {
         Some(token) => match token.used_by {

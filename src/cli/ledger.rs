@@ -10,13 +10,14 @@ use palisade_ledger::{Author, Change, Entry, Hash, Millis, State, Uid, Verified}
 use serde::Serialize;
 use serde_json::Value;
 
+mod resolve;
+
 use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::files::{self, Audience, is_dash};
 use super::out;
-use super::store::args::StoreArgs;
-use super::view::{Chain, View, replay_store};
+use super::view::{Chain, View};
 
 /// Show, verify and export the ledger.
 #[derive(Debug, Args)]
@@ -35,6 +36,7 @@ enum LedgerCommand {
     Verify(VerifyArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Resolve(resolve::ResolveArgs),
 }
 
 /// Show every change: when, by whom, and what. Each was verified before it is shown.
@@ -62,9 +64,6 @@ struct LogArgs {
     json: bool,
 
     #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -87,9 +86,6 @@ struct VerifyArgs {
     json: bool,
 
     #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -109,9 +105,6 @@ struct ExportArgs {
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
-
-    #[command(flatten)]
-    store: StoreArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -141,20 +134,17 @@ pub(crate) fn run(args: &LedgerArgs) -> Outcome {
         LedgerCommand::Verify(args) => verify(args),
         LedgerCommand::Export(args) => export(args),
         LedgerCommand::Import(args) => import(args),
+        LedgerCommand::Resolve(args) => resolve::run(args),
     }
 }
 
-/// Verifies a file's entries, or those in etcd, or else the daemon's, and shows each to `each`.
+/// Verifies a file's entries, or else those of the ledger, and shows each to `each`.
 fn replay(
     file: Option<&Path>,
-    store: &StoreArgs,
     cluster: &ClusterArgs,
     each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
 ) -> Result<State, CliError> {
     let Some(file) = file else {
-        if store.is_given() {
-            return replay_store(store, cluster, each);
-        }
         return Ok(View::replay(cluster, each)?.state().clone());
     };
     let mut chain = Chain::new(cluster.public_key()?);
@@ -218,30 +208,25 @@ fn shown<'a>(names: &Names, verified: &'a Verified) -> Shown<'a> {
 fn log(args: &LogArgs) -> Outcome {
     let mut names = Names::default();
     let mut rows = Vec::new();
-    replay(
-        args.file.as_deref(),
-        &args.store,
-        &args.cluster,
-        &mut |verified| {
-            names.learn(&verified.entry().change);
-            if verified.entry().seq < args.from {
-                return Ok(());
-            }
-            let entry = shown(&names, verified);
-            if args.json {
-                return out::json_line(&entry);
-            }
-            let change = serde_json::to_value(entry.change)
-                .map_err(|error| CliError::no("can't show this change").because(&error))?;
-            rows.push(vec![
-                entry.seq.to_string(),
-                entry.time,
-                entry.author,
-                summary(&names, &change),
-            ]);
-            Ok(())
-        },
-    )?;
+    replay(args.file.as_deref(), &args.cluster, &mut |verified| {
+        names.learn(&verified.entry().change);
+        if verified.entry().seq < args.from {
+            return Ok(());
+        }
+        let entry = shown(&names, verified);
+        if args.json {
+            return out::json_line(&entry);
+        }
+        let change = serde_json::to_value(entry.change)
+            .map_err(|error| CliError::no("can't show this change").because(&error))?;
+        rows.push(vec![
+            entry.seq.to_string(),
+            entry.time,
+            entry.author,
+            summary(&names, &change),
+        ]);
+        Ok(())
+    })?;
     if !args.json {
         out::table(&["entry", "time", "author", "change"], rows)?;
     }
@@ -338,12 +323,7 @@ struct Proof {
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
-    let state = replay(
-        args.file.as_deref(),
-        &args.store,
-        &args.cluster,
-        &mut |_| Ok(()),
-    )?;
+    let state = replay(args.file.as_deref(), &args.cluster, &mut |_| Ok(()))?;
     let proof = Proof {
         cluster: state.cluster().to_owned(),
         cluster_key: state.cluster_key().to_string(),
@@ -364,7 +344,7 @@ fn verify(args: &VerifyArgs) -> Outcome {
 
 fn export(args: &ExportArgs) -> Outcome {
     let mut bytes = Zeroizing::new(Vec::new());
-    replay(None, &args.store, &args.cluster, &mut |verified| {
+    replay(None, &args.cluster, &mut |verified| {
         bytes.extend_from_slice(verified.bytes());
         Ok(())
     })?;

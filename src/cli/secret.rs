@@ -7,7 +7,7 @@ use palisade_daemon::layout::Layout;
 use palisade_keys::{SecretKey, Zeroizing};
 use palisade_ledger::Change;
 
-use super::common::{ClusterArgs, SignerArgs};
+use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::files::{self, Audience};
@@ -55,9 +55,6 @@ struct RotateArgs {
     force: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -70,9 +67,6 @@ struct WithdrawArgs {
     /// Don't ask
     #[arg(long)]
     yes: bool,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -106,7 +100,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, CliError> {
 }
 
 fn rotate(args: &RotateArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let secret = entropy::cluster_secret()?;
@@ -145,7 +139,7 @@ fn kept(args: &RotateArgs) -> Result<Option<PathBuf>, CliError> {
 }
 
 fn withdraw(args: &WithdrawArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     prompt::confirm(

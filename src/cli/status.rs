@@ -10,8 +10,7 @@ use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::out;
-use super::store::args::StoreArgs;
-use super::view::{Link, replay_store};
+use super::view::{Link, View};
 
 /// Show how the cluster is: nodes, master, store, ledger, PostgreSQL, drift, certificates.
 ///
@@ -33,15 +32,12 @@ pub(crate) struct StatusArgs {
     json: bool,
 
     #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &StatusArgs) -> Outcome {
-    if args.store.is_given() {
+    if args.cluster.outside().is_some() {
         return outside(args);
     }
     let link = Link::new(&args.cluster)?;
@@ -272,7 +268,8 @@ struct Outside<'a> {
 }
 
 fn outside(args: &StatusArgs) -> Outcome {
-    let state = replay_store(&args.store, &args.cluster, &mut |_| Ok(()))?;
+    let view = View::open(&args.cluster)?;
+    let state = view.state();
     let line = |node: &palisade_ledger::Node| NodeLine {
         id: node.id.get(),
         address: node.address.to_string(),
@@ -286,7 +283,7 @@ fn outside(args: &StatusArgs) -> Outcome {
         database: state.database(),
         entries: state.head().seq.saturating_add(1),
         head: state.head().hash.to_string(),
-        endpoints: &args.store.store_endpoints,
+        endpoints: &args.cluster.store.store_endpoints,
         nodes: state.nodes().map(line).collect(),
     };
     if args.json {

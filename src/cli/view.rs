@@ -1,17 +1,19 @@
 //! The cluster as its ledger proves it: entries fetched from the daemon, each verified here.
 //!
 //! ```text
-//!   daemon --entries--> verify (cluster public key) --> State --> the answer
-//!   change --sign--> verify here --> daemon --> its head must be ours
+//!   daemon, or etcd with --store-endpoints
+//!          --entries--> verify (cluster public key) --> State --> the answer
+//!   change --sign--> verify here --> daemon or etcd --> its head must be ours
 //! ```
 //!
-//! The daemon's word is not taken for anything that the ledger says.
+//! Neither's word is not taken for anything that the ledger says.
 
 use std::time::Duration;
 
 use palisade_keys::PublicKey;
 use palisade_ledger::{
-    Author, Change, Entry, Refusal, State, Uid, User, Verified, sign, split, verify, verify_genesis,
+    Author, Change, Entry, Head, Refusal, State, Uid, User, Verified, sign, split, verify,
+    verify_genesis,
 };
 use palisade_link::api::{Command, Done, HeadReply, PAGE, SignedCommand, Status};
 use palisade_link::client::{Client, ClientError};
@@ -21,7 +23,8 @@ mod outside;
 mod told;
 
 pub(crate) use link::{Link, runtime};
-pub(crate) use outside::replay_store;
+pub(crate) use outside::places;
+use outside::{Outside, Sent};
 
 use super::clock;
 use super::common::{ClusterArgs, Signer};
@@ -34,6 +37,8 @@ const ATTEMPTS: usize = 16;
 /// The verified state of the cluster.
 pub(crate) struct View {
     link: Link,
+    /// Where the ledger is, if no daemon is asked for it.
+    outside: Option<Outside>,
     state: State,
 }
 
@@ -50,12 +55,26 @@ impl View {
     ) -> Result<Self, CliError> {
         let key = cluster.public_key()?;
         let link = Link::new(cluster)?;
+        if let Some(args) = cluster.outside() {
+            let outside = Outside::connect(&link, args, cluster)?;
+            return Ok(Self {
+                state: outside.read(&link, None, each)?,
+                outside: Some(outside),
+                link,
+            });
+        }
         let mut chain = Chain::new(key);
         follow(&link, &mut chain, each)?;
         Ok(Self {
             state: chain.finish()?,
+            outside: None,
             link,
         })
+    }
+
+    /// Whether no daemon is asked for the ledger.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.outside.is_some()
     }
 
     /// What the ledger says.
@@ -145,6 +164,13 @@ impl View {
             let bytes = sign(&entry, signer.key())
                 .map_err(|error| CliError::no("this change can't be written").because(&error))?;
             let verified = verify(&self.state, &bytes)?;
+            if let Some(outside) = &self.outside {
+                match outside.append(&self.link, &self.state, verified.bytes())? {
+                    Sent::Taken(head) => return self.accept(&verified, &reply(head)),
+                    Sent::Stale => self.catch_up(&mut |_| Ok(()))?,
+                }
+                continue;
+            }
             let append = |client: Client| async move { client.append(bytes).await };
             match self.link.ask(append) {
                 Ok(head) => return self.accept(&verified, &head),
@@ -183,10 +209,10 @@ impl View {
         if found {
             return Ok(());
         }
-        Err(CliError::no(
-            "the daemon says that the change was taken, but its ledger does not have it",
+        Err(
+            CliError::no("it was said that the change was taken, but the ledger does not have it")
+                .hint("look at `palisade ledger log`; the daemon that was asked may be faulty"),
         )
-        .hint("look at `palisade ledger log`; the daemon may be faulty"))
     }
 
     /// Reads what was appended since.
@@ -194,6 +220,10 @@ impl View {
         &mut self,
         each: &mut dyn FnMut(&Verified) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        if let Some(outside) = &self.outside {
+            self.state = outside.read(&self.link, Some(self.state.head()), each)?;
+            return Ok(());
+        }
         let mut chain = Chain {
             key: *self.state.cluster_key(),
             state: Some(self.state.clone()),
@@ -201,6 +231,15 @@ impl View {
         follow(&self.link, &mut chain, each)?;
         self.state = chain.finish()?;
         Ok(())
+    }
+}
+
+/// The answer of a store: that PostgreSQL is in line is not for it to say.
+fn reply(head: Head) -> HeadReply {
+    HeadReply {
+        seq: head.seq,
+        hash: head.hash.to_string(),
+        applied: true,
     }
 }
 

@@ -74,7 +74,7 @@ impl Reconciler {
                 if report.sessions_ended > 0 {
                     tracing::info!(sessions = report.sessions_ended, "sessions ended");
                 }
-                self.board.set_applied(state.head().seq);
+                self.board.set_applied(state.head().seq, report.missing);
                 self.board.solve("postgresql");
                 self.applied.send_replace(state.head().seq);
             }

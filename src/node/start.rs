@@ -84,8 +84,8 @@ pub(crate) async fn start(options: Options, progress: Progress) -> Result<Runnin
     half.board.set_postgres(begin::version(&agent));
     progress("Bringing PostgreSQL in line with the ledger");
     let state = node.ledger.now();
-    agent.apply(&state).await?;
-    half.board.set_applied(state.head().seq);
+    let report = agent.apply(&state).await?;
+    half.board.set_applied(state.head().seq, report.missing);
     half.applied.send_replace(state.head().seq);
     node.open(agent, half, wires)
 }

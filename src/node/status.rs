@@ -39,6 +39,7 @@ struct News {
     gateway: Vec<String>,
     postgres: Option<String>,
     applied: Option<u64>,
+    missing: Vec<String>,
     observer: Option<Observer>,
     drift: Vec<DriftLine>,
     certificate_until: Option<String>,
@@ -68,6 +69,7 @@ impl Board {
                 .collect(),
             postgres: None,
             applied: None,
+            missing: Vec::new(),
             observer: None,
             drift: Vec::new(),
             certificate_until: None,
@@ -111,8 +113,11 @@ impl Board {
         self.news().store_members = members;
     }
 
-    pub(super) fn set_applied(&self, seq: u64) {
-        self.news().applied = Some(seq);
+    /// Notes how far PostgreSQL was brought in line, and which objects of access control lists it lacks.
+    pub(super) fn set_applied(&self, seq: u64, missing: Vec<String>) {
+        let mut news = self.news();
+        news.applied = Some(seq);
+        news.missing = missing;
     }
 
     pub(super) fn set_certificate(&self, leaf: &ServerLeaf) {
@@ -258,6 +263,7 @@ impl Board {
             drift: news.drift.clone(),
             certificate_until: hello.certificate_until,
             not_in_user_list: unlisted(&state, news.listed.as_ref()),
+            missing_objects: news.missing.clone(),
             problems: hello.problems,
             node: hello.node,
             master: hello.master,

@@ -14,9 +14,11 @@
 mod common;
 #[path = "../common/fleet.rs"]
 mod fleet;
+mod forked;
 mod hosts;
 mod managed;
 mod moving;
+mod outside;
 mod refusals;
 
 use common::{Cluster, Process, ok, palisade};

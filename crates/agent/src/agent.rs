@@ -36,6 +36,8 @@ pub struct Report {
     pub sessions_ended: u64,
     /// Whether the whole server was observed, or the change alone was planned.
     pub whole: bool,
+    /// Objects that access control lists name and that the database does not have.
+    pub missing: Vec<String>,
 }
 
 /// Where PostgreSQL is not as the ledger wants it.
@@ -296,6 +298,7 @@ impl Agent {
             }
         }
         report.sessions_ended += session::end_departed(&running.session.client).await?;
+        report.missing = running.missing();
         // Whoever logged in between the two is out now for good.
         report.sessions_ended += session::end_shut_out(&running.session.client, state).await?;
         Ok(report)
@@ -403,6 +406,18 @@ impl Running {
             Some(tcp) => files::copy_tls(tcp, &self.endpoint, &self.user),
             None => Ok(false),
         }
+    }
+
+    /// Objects of access control lists that are not there.
+    fn missing(&self) -> Vec<String> {
+        let Some(applied) = &self.applied else {
+            return Vec::new();
+        };
+        let objects = applied.state.acls().keys();
+        objects
+            .filter(|object| !applied.catalog.has(object))
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Plans and executes once. Returns the plan, the generation after it, and whether all was observed.

@@ -1,6 +1,7 @@
 //! Joining, against who has no right to: each proof that is replayed, borrowed, late or foreign.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
@@ -13,8 +14,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use door::{CLUSTER, MEMBER, STRANGER, TOKEN, World, author, joining, key, node, token};
+use palisade_daemon::files;
 use palisade_daemon::identity::Place;
-use palisade_daemon::join::{Admission, NoEntry, Session, Way, adopt, join};
+use palisade_daemon::join::{Admission, NoEntry, Session, Way, adopt, await_approval, join};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::system;
 use palisade_keys::PublicKey;
@@ -157,6 +159,30 @@ async fn failed_attempts_are_limited_and_then_even_the_right_one_waits() {
     assert_eq!(waits, Err(NoEntry::TooMany));
 }
 
+// A token's id is no secret: who fails with it, from wherever, does not keep its owner out.
+#[tokio::test]
+async fn nobody_blocks_anothers_token() {
+    let state = state().await;
+    let admission = Admission::default();
+    let try_it = |header: &str, joiner: u8, from: u32| {
+        let own = key(joiner).public();
+        let session = Session {
+            key: Some(&own),
+            exporter: &[1; 32],
+            address: IpAddr::V4(from.into()),
+        };
+        let now = system::millis();
+        let admitted = admission.admit(&state, Some(header), session, Duration::ZERO, now);
+        admitted.map(drop)
+    };
+    let wrong = proof(&state, &kind(5), TOKEN, 1, STRANGER + 1);
+    for from in 1..500 {
+        assert_eq!(try_it(&wrong, STRANGER + 1, from), Err(NoEntry::Wrong));
+    }
+    let good = proof(&state, &kind(5), TOKEN + 1, 1, STRANGER);
+    assert_eq!(try_it(&good, STRANGER, 0x0a00_0001), Ok(()));
+}
+
 // "A node that joins while the store is Embedded is refused with that remedy"; and who proved one thing
 // may do no other.
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +233,45 @@ async fn a_joiner_sees_and_says_no_more_than_his_own_joining() {
     let replay = JoinProof::new(&kind(5), &message, &key(TOKEN + 1));
     let refused = open().await.with_proof(&replay).entries(0).await;
     assert!(refused.is_err());
+}
+
+// Members show nothing to a node that was removed, not even its removal: it must not wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_removed_waits_for_approval_no_longer() {
+    let world = World::new().await;
+    let id = |id| palisade_ledger::NodeId::new(id).unwrap();
+    world.change(Change::NodeRemove { id: id(2) }).await;
+    let moved = Change::NodeSet {
+        id: id(1),
+        address: Some(world.address.parse().unwrap()),
+        hosts: None,
+        store: None,
+    };
+    world.change(moved).await;
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::new(dir.path().join("node"));
+    layout.create().unwrap();
+    let own = key(door::PENDING).expose_text();
+    files::write_private(&layout.node_key(), own.as_bytes()).unwrap();
+    let cluster = key(CLUSTER).public();
+    files::write_public(&layout.cluster_public_key(), cluster.to_string().as_bytes()).unwrap();
+    files::write_private(&layout.pending(), b"waits").unwrap();
+    let entries = world.ledger.entries(0, 1000).unwrap();
+    let (mut state, genesis) = palisade_ledger::verify_genesis(&entries[0], &cluster).unwrap();
+    let mut verified = vec![genesis];
+    for bytes in &entries[1..] {
+        let entry = palisade_ledger::verify(&state, bytes).unwrap();
+        state.apply(&entry).unwrap();
+        verified.push(entry);
+    }
+    let store = palisade_daemon::store::Store::open(&layout.private()).unwrap();
+    store.append(&verified).unwrap();
+    drop(store);
+    let waiting = tokio::spawn(async move { await_approval(&layout).await });
+    world.change(Change::NodeRemove { id: id(3) }).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), waiting).await;
+    let refused = ended.expect("it waits for ever").unwrap().unwrap_err();
+    assert!(refused.to_string().contains("was refused"), "{refused}");
 }
 
 // Who has a copy of the ledger (a joiner was shown it, once) and no member's key is asked for nothing.

@@ -20,7 +20,7 @@ use palisade_daemon::store::etcd::EtcdStore;
 use palisade_ledger::{Change, Refusal, StoreConfig};
 use palisade_testkit::etcd::Etcd;
 use store_support::{
-    LONG, Node, builder, cluster, entry, genesis, key, nodes, one_chain, setting, store,
+    LONG, Node, cluster, entry, follow, genesis, key, nodes, one_chain, setting, store,
 };
 
 fn move_entry(node: &Node, store: &StoreConfig) -> Vec<u8> {
@@ -119,9 +119,7 @@ async fn between_two_etcds_while_entries_come_from_two_nodes() {
             (at(&first), store(&first, "node").await),
             (at(&second), store(&second, "node").await),
         ];
-        let ledger = node.ledger.clone();
-        let follow = async move { ledger.follow_store(builder(known)).await };
-        followers.push(tokio::spawn(follow));
+        followers.push(tokio::spawn(follow(node.ledger.clone(), known)));
     }
     for node in &nodes {
         node.quorum(true).await;

@@ -94,6 +94,18 @@ impl Catalog {
             .map(|(oid, _)| oid)
     }
 
+    /// Whether there is an object of this name.
+    #[must_use]
+    pub fn has(&self, object: &ObjectName) -> bool {
+        match object {
+            ObjectName::Schema { schema } => self.schema_named(schema).is_some(),
+            ObjectName::Relation { schema, name } => {
+                let key = (schema.clone(), name.clone());
+                self.by_name.contains_key(&key)
+            }
+        }
+    }
+
     /// The relations whose rights an ACL on this name can decide: itself and what follows it.
     #[must_use]
     pub fn ruled_by(&self, schema: &str, name: &str) -> Vec<u32> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 
 use super::{hex, time_of, unhex};
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::view::View;
@@ -93,9 +93,6 @@ pub(super) struct RevokeArgs {
     /// Why, for those who come after you
     #[arg(long, value_name = "TEXT", default_value = "revoked by an operator")]
     reason: String,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -195,7 +192,7 @@ pub(super) fn run(args: &ListArgs) -> Outcome {
 /// Runs `revoke`.
 pub(super) fn revoke(args: &RevokeArgs) -> Outcome {
     let serial = serial(&args.what)?;
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     if view.state().is_revoked(&serial) {
         out::line(&format!("{} was revoked before", hex(&serial)))?;

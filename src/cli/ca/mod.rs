@@ -13,7 +13,7 @@ use palisade_keys::SecretKey;
 use palisade_ledger::{Hash, Issued, State};
 use time::OffsetDateTime;
 
-use super::common::{ClusterArgs, SignerArgs, read_secret_key};
+use super::common::{ClusterArgs, read_secret_key};
 use super::error::{CliError, Outcome};
 
 /// Issue, inspect and revoke certificates; renew the CA that signs them.
@@ -58,8 +58,8 @@ pub(crate) fn run(args: &CaArgs) -> Outcome {
 }
 
 /// The cluster key: the file that was named, or the one that `palisade up` made.
-fn cluster_key(signer: &SignerArgs, cluster: &ClusterArgs) -> Result<SecretKey, CliError> {
-    let path = match &signer.as_cluster_key {
+fn cluster_key(cluster: &ClusterArgs) -> Result<SecretKey, CliError> {
+    let path = match &cluster.as_cluster_key {
         Some(path) => path.clone(),
         None => palisade_daemon::layout::Layout::new(cluster.directory()?).cluster_private_key(),
     };

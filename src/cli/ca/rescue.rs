@@ -5,7 +5,7 @@ use palisade_daemon::ca::rescue;
 use palisade_daemon::layout::Layout;
 
 use super::cluster_key;
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::out;
@@ -24,15 +24,12 @@ Example:
   systemctl start palisade")]
 pub(super) struct RescueArgs {
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Runs it.
 pub(super) fn run(args: &RescueArgs) -> Outcome {
-    let key = cluster_key(&args.signer, &args.cluster)?;
+    let key = cluster_key(&args.cluster)?;
     let layout = Layout::new(args.cluster.directory()?);
     let rescued = rescue::run(&layout, &key)
         .map_err(|error| CliError::no("this node can't be rescued").because(&error))?;

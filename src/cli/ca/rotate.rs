@@ -16,7 +16,7 @@ use palisade_link::api::{Command, Done};
 use palisade_link::x509::{SigningRequest, certify_issuing_ca};
 
 use super::{cluster_key, resting_on, time_of};
-use crate::cli::common::{ClusterArgs, Signer, SignerArgs, read_credentials};
+use crate::cli::common::{ClusterArgs, Signer, read_credentials};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::view::View;
@@ -46,9 +46,6 @@ pub(super) struct RotateArgs {
     retire_now: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -56,7 +53,7 @@ pub(super) struct RotateArgs {
 pub(super) fn run(args: &RotateArgs) -> Outcome {
     let signer = Signer::User(read_credentials(args.cluster.credentials()?)?);
     if !args.retire {
-        let key = cluster_key(&args.signer, &args.cluster)?;
+        let key = cluster_key(&args.cluster)?;
         rotate(args, &signer, &key)?;
     }
     retire(args, &signer)

@@ -11,7 +11,7 @@ use palisade_hba::limits::MAX_TEXT_BYTES;
 use palisade_keys::Zeroizing;
 use palisade_ledger::Change;
 
-use super::common::{ClusterArgs, SignerArgs};
+use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::view::View;
@@ -59,9 +59,6 @@ struct SetArgs {
     /// The rules; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -118,7 +115,7 @@ fn read(path: &Path) -> Result<Rules, CliError> {
 }
 
 fn set(args: &SetArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let rules = read(&args.file)?;
     let mut view = View::open(&args.cluster)?;
     view.append(&signer, &mut |_| {

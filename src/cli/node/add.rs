@@ -10,7 +10,7 @@ use palisade_link::client::{Client, ClientError};
 use palisade_link::https::Connection;
 use palisade_link::peer::Expect;
 
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::out;
@@ -46,12 +46,9 @@ pub(super) struct AddArgs {
     #[arg(long)]
     yes: bool,
 
-    /// Seconds to wait until it is seen alive; 0 doesn't wait
+    /// Seconds to wait until it is seen alive; 0 doesn't wait, nor is it waited for where no daemon is asked
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u16,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -59,7 +56,7 @@ pub(super) struct AddArgs {
 
 /// Runs it.
 pub(super) fn run(args: &AddArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let (key, identity) = stranger(&args.address)?;
@@ -93,7 +90,7 @@ pub(super) fn run(args: &AddArgs) -> Outcome {
         Ok(Change::NodeAdd { node })
     })?;
     out::line(&format!("node {id} at {} is a member", node.address))?;
-    if args.wait == 0 {
+    if args.wait == 0 || view.is_outside() {
         return Ok(Exit::Done);
     }
     alive(&view, id, Duration::from_secs(args.wait.into()))

@@ -4,7 +4,7 @@ use clap::Args;
 use palisade_ledger::{Change, State};
 
 use super::find;
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::view::View;
@@ -29,15 +29,12 @@ pub(super) struct RemoveArgs {
     yes: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Runs it.
 pub(super) fn run(args: &RemoveArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let node = find(view.state(), &args.id)?.clone();

@@ -3,7 +3,7 @@
 use clap::Args;
 use palisade_link::api::Command;
 
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::view::View;
@@ -25,15 +25,12 @@ pub(super) struct RotateArgs {
     yes: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Runs it.
 pub(super) fn run(args: &RotateArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let view = View::open(&args.cluster)?;
     view.signing_user(&signer)?;
     let id = view.status()?.node.ok_or_else(|| {

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 use palisade_link::api::Command;
 
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::Outcome;
 use crate::cli::exit::Exit;
 use crate::cli::view::{Link, View};
@@ -55,9 +55,6 @@ struct Confirmed {
     yes: u8,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -81,7 +78,7 @@ pub(crate) fn purge_all(args: &PurgeArgs) -> Outcome {
 
 /// Asks, signs, and has it carried out.
 fn command(args: &Confirmed, command: &Command, what: &str) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let view = View::open(&args.cluster)?;
     view.signing_user(&signer)?;
     prompt::confirm_twice(what, view.state().cluster(), args.yes)?;

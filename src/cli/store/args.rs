@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use palisade_daemon::store::etcd::EtcdOptions;
 
-/// An etcd that is asked directly, and the certificate to show to it.
+/// An etcd that is read and appended to directly, and the certificate to show to it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where the store is")]
 #[expect(
@@ -13,7 +13,7 @@ use palisade_daemon::store::etcd::EtcdOptions;
     reason = "the names of the options, beside other options"
 )]
 pub(crate) struct StoreArgs {
-    /// The addresses of etcd's members, separated by commas
+    /// Read and append to the ledger in this etcd, and ask no daemon (but with --node); all is verified
     #[arg(
         long,
         value_name = "URL,...",

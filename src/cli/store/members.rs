@@ -3,7 +3,6 @@
 use clap::Args;
 use palisade_link::api::{StoreKind, StoreMember};
 
-use super::args::StoreArgs;
 use super::table;
 use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
@@ -36,18 +35,14 @@ pub(super) struct MembersArgs {
     json: bool,
 
     #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 /// Runs it.
 pub(super) fn run(args: &MembersArgs) -> Outcome {
-    let members = if args.store.is_given() {
-        super::ask::members(&args.store)?
-    } else {
-        from_daemon(&args.cluster)?
+    let members = match args.cluster.outside() {
+        Some(store) => super::ask::members(store)?,
+        None => from_daemon(&args.cluster)?,
     };
     if args.json {
         out::json(&members)?;

@@ -4,8 +4,7 @@ use clap::{Args, ValueEnum};
 use palisade_ledger::{Change, State, StoreConfig};
 use palisade_link::api::{Command, StoreTarget};
 
-use super::args::StoreArgs;
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::out;
@@ -38,12 +37,6 @@ pub(super) struct MoveArgs {
     target: Option<Target>,
 
     #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -52,8 +45,8 @@ impl MoveArgs {
         match self.target {
             Some(Target::Managed) => Ok(StoreTarget::Managed),
             Some(Target::Embedded) => Ok(StoreTarget::Embedded),
-            None if self.store.is_given() => {
-                Ok(StoreTarget::Endpoints(self.store.store_endpoints.clone()))
+            None if self.cluster.store.is_given() => {
+                Ok(StoreTarget::Endpoints(self.cluster.store.store_endpoints.clone()))
             }
             None => Err(CliError::usage("where is the ledger to go?").hint(
                 "say `managed`, `embedded`, or name an etcd with --store-endpoints https://HOST:2379,...",
@@ -65,8 +58,8 @@ impl MoveArgs {
 /// Runs it.
 pub(super) fn run(args: &MoveArgs) -> Outcome {
     let target = args.target()?;
-    let signer = args.signer.read(&args.cluster)?;
-    let mut view = View::open(&args.cluster)?;
+    let signer = args.cluster.signer()?;
+    let mut view = View::open(&args.cluster.at_daemon())?;
     let store = match &target {
         StoreTarget::Embedded => StoreConfig::Embedded,
         StoreTarget::Managed => StoreConfig::Managed,

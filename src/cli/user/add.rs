@@ -9,7 +9,7 @@ use palisade_ledger::{Change, NewUser, Privileges, Uid, UserName};
 
 use super::offline::{self, LockedList};
 use super::on;
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::files::{self, Audience, Staged, is_dash};
@@ -65,9 +65,6 @@ pub(super) struct AddArgs {
     /// Where the user's credentials (name and secret key) go, with mode 0600; `-` is standard output
     #[arg(short = 's', long = "secret", value_name = "FILE", value_hint = ValueHint::FilePath)]
     secret: Option<PathBuf>,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -203,7 +200,7 @@ fn add_to_ledger(args: &AddArgs, name: &UserName) -> Result<(), CliError> {
                 .hint("say -s FILE for a key, or --password"),
         );
     }
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     view.author(&signer)?;
     let password = if args.wants_password() {

@@ -3,7 +3,7 @@
 use clap::Args;
 use palisade_ledger::{Change, Privileges, State, Uid};
 
-use crate::cli::common::{ClusterArgs, SignerArgs};
+use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::values::{self, PrivilegesParser, Switch, privileges_and};
@@ -16,9 +16,6 @@ struct Target {
     /// Whom
     #[arg(value_name = "NAME", add = complete::users())]
     name: String,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -88,7 +85,7 @@ impl Target {
         question: Option<&str>,
         change: &dyn Fn(Uid) -> Change,
     ) -> Result<(), CliError> {
-        let signer = self.signer.read(&self.cluster)?;
+        let signer = self.cluster.signer()?;
         let mut view = View::open(&self.cluster)?;
         let uid = view.user(&self.name)?.uid;
         view.author(&signer)?;

@@ -7,7 +7,7 @@ use palisade_keys::{Credentials, ScramVerifier};
 use palisade_ledger::{Author, Change, Uid};
 
 use super::add::verifier;
-use crate::cli::common::{ClusterArgs, Signer, SignerArgs};
+use crate::cli::common::{ClusterArgs, Signer};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::files::{self, Audience, Staged, is_dash};
@@ -37,9 +37,6 @@ pub(super) struct PasswdArgs {
     none: bool,
 
     #[command(flatten)]
-    signer: SignerArgs,
-
-    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -57,9 +54,6 @@ pub(super) struct KeyArgs {
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
-
-    #[command(flatten)]
-    signer: SignerArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -82,7 +76,7 @@ fn owner(view: &View, signer: &Signer, name: Option<&str>) -> Result<Uid, CliErr
 
 /// Runs `passwd`.
 pub(super) fn passwd(args: &PasswdArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     let uid = owner(&view, &signer, args.name.as_deref())?;
     let verifier: Option<ScramVerifier> = if args.none {
@@ -102,7 +96,7 @@ pub(super) fn passwd(args: &PasswdArgs) -> Outcome {
 
 /// Runs `key`.
 pub(super) fn key(args: &KeyArgs) -> Outcome {
-    let signer = args.signer.read(&args.cluster)?;
+    let signer = args.cluster.signer()?;
     let mut view = View::open(&args.cluster)?;
     let uid = view.signing_user(&signer)?;
     let name = view.state().user(uid).map(|user| user.name.to_string());

@@ -1,14 +1,14 @@
 //! The way to a daemon: the control socket of this machine, or HTTPS to a node anywhere.
 //!
 //! Over HTTPS the node must prove that it is of the cluster, by a certificate that leads to the
-//! cluster's public key; we prove the key of the credentials file.
+//! cluster's public key; we prove the key of the credentials file, or the cluster's own.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palisade_keys::{Credentials, PublicKey};
+use palisade_keys::PublicKey;
 use palisade_ledger::NodeAddress;
 use palisade_link::api::Status;
 use palisade_link::client::{Client, ClientError};
@@ -17,7 +17,7 @@ use palisade_link::peer::Expect;
 use palisade_link::x509::{Leaf, user_certificate};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::common::{ClusterArgs, read_credentials};
+use crate::cli::common::{ClusterArgs, Signer};
 use crate::cli::error::CliError;
 use crate::cli::{clock, entropy};
 
@@ -46,21 +46,25 @@ pub(super) struct Remote {
 
 impl Remote {
     fn new(address: &NodeAddress, cluster: &ClusterArgs) -> Result<Self, CliError> {
-        let path = cluster.credentials.as_deref().ok_or_else(|| {
-            CliError::usage("a node answers only those whom the ledger knows")
-                .hint("name your credentials file with --as FILE, or with PALISADE_CREDENTIALS")
-        })?;
-        Self::as_user(address, cluster.public_key()?, &read_credentials(path)?)
+        if cluster.as_cluster_key.is_none() && cluster.credentials.is_none() {
+            return Err(
+                CliError::usage("a node answers only those whom the ledger knows").hint(
+                    "name your credentials file with --as FILE or PALISADE_CREDENTIALS, or the cluster's \
+                     private key with --as-cluster-key FILE",
+                ),
+            );
+        }
+        Self::shown(address, cluster.public_key()?, &cluster.signer()?)
     }
 
-    fn as_user(
-        address: &NodeAddress,
-        cluster: PublicKey,
-        credentials: &Credentials,
-    ) -> Result<Self, CliError> {
+    /// As whom we show ourselves: by the key alone; a name in the certificate counts for nothing.
+    fn shown(address: &NodeAddress, cluster: PublicKey, signer: &Signer) -> Result<Self, CliError> {
         let identity = user_certificate(
-            &credentials.username,
-            &credentials.secret_key,
+            match signer {
+                Signer::User(credentials) => &credentials.username,
+                Signer::Cluster(_) => "the cluster key",
+            },
+            signer.key(),
             &entropy::serial()?,
             clock::now(),
             CERTIFICATE_LIFE,
@@ -108,11 +112,11 @@ impl Link {
 
     /// The way to a node over HTTPS that was not reached yet.
     #[cfg(test)]
-    pub(super) fn unopened(address: &NodeAddress, cluster: PublicKey, user: &Credentials) -> Self {
+    pub(super) fn unopened(address: &NodeAddress, cluster: PublicKey, user: &Signer) -> Self {
         Self {
             runtime: runtime().unwrap(),
             client: RefCell::new(Client::new("/nowhere")),
-            remote: Some(Remote::as_user(address, cluster, user).unwrap()),
+            remote: Some(Remote::shown(address, cluster, user).unwrap()),
             directory: PathBuf::from("/nowhere"),
         }
     }
@@ -125,6 +129,11 @@ impl Link {
     /// The client as it is, and where the data is of the node behind the socket.
     pub(super) fn local(&self) -> (Client, &Path) {
         (self.client.borrow().clone(), &self.directory)
+    }
+
+    /// Waits for something that has time limits of its own.
+    pub(super) fn block_on<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
     }
 
     /// Waits for what is asked of somebody else than [`Link::ask`] asks, but not for ever.

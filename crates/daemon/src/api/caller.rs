@@ -9,6 +9,8 @@ use palisade_link::api::path;
 /// Who the key belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Who<'a> {
+    /// Who has the cluster key. It may do anything by its signature, so reading is nothing more.
+    Cluster,
     /// A member node.
     Member(&'a Node),
     /// A node that waits for a human's approval.
@@ -25,6 +27,9 @@ impl<'a> Who<'a> {
         let Some(key) = key else {
             return Self::Stranger;
         };
+        if key == state.cluster_key() {
+            return Self::Cluster;
+        }
         if let Some(node) = state.node_by_key(key) {
             return if node.pending {
                 Self::Pending(node)
@@ -38,14 +43,15 @@ impl<'a> Who<'a> {
         }
     }
 
-    /// Whether it is a member or a user.
+    /// Whether the ledger knows whose key it is, and he is let in.
     pub(super) fn is_known(self) -> bool {
-        matches!(self, Self::Member(_) | Self::User(_))
+        matches!(self, Self::Cluster | Self::Member(_) | Self::User(_))
     }
 
     /// For the log.
     pub(super) fn name(self) -> String {
         match self {
+            Self::Cluster => "the cluster key".to_owned(),
             Self::Member(node) => format!("node {}", node.id),
             Self::Pending(node) => format!("node {} (waiting for approval)", node.id),
             Self::User(user) => format!("user {}", user.name),
@@ -61,30 +67,38 @@ pub enum Access {
     Anyone,
     /// Member nodes.
     Members,
-    /// Member nodes, and users with the privilege `system`.
+    /// Member nodes, the cluster key, and users with the privilege `system`.
     MembersAndSystem,
-    /// Member nodes, and users who may log in.
+    /// Member nodes, the cluster key, and users who may log in.
     MembersAndUsers,
     /// As above, and who proves in his session that he may join.
     Joiners,
+    /// Who may see what passwords are checked with: member nodes, who have it anyway, and joiners, who shall;
+    /// the cluster key; users with `system` or `user_manage`.
+    Readers,
 }
 
 impl Access {
     /// Whether it is open to these, joiners aside.
     pub(super) fn admits(self, who: Who<'_>) -> bool {
-        match (self, who) {
-            (Self::Anyone, _)
-            | (_, Who::Member(_))
-            | (Self::MembersAndUsers | Self::Joiners, Who::User(_)) => true,
-            (Self::MembersAndSystem, Who::User(user)) => {
-                user.privileges().contains(Privileges::SYSTEM)
+        let user = match who {
+            Who::Cluster | Who::Member(_) => None,
+            Who::User(user) => Some(user.privileges()),
+            Who::Pending(_) | Who::Stranger => return self == Self::Anyone,
+        };
+        match (self, user) {
+            (Self::Members, _) => matches!(who, Who::Member(_)),
+            (Self::Anyone | Self::MembersAndUsers | Self::Joiners, _) | (_, None) => true,
+            (Self::MembersAndSystem, Some(held)) => held.contains(Privileges::SYSTEM),
+            (Self::Readers, Some(held)) => {
+                held.contains(Privileges::SYSTEM) || held.contains(Privileges::USER_MANAGE)
             }
-            (Self::Members, Who::User(_))
-            | (
-                Self::Members | Self::MembersAndSystem | Self::MembersAndUsers | Self::Joiners,
-                Who::Pending(_) | Who::Stranger,
-            ) => false,
         }
+    }
+
+    /// Whether who proves that he may join may use it.
+    pub(super) fn is_for_joiners(self) -> bool {
+        matches!(self, Self::Joiners | Self::Readers)
     }
 }
 
@@ -93,7 +107,7 @@ pub const DOORS: &[(&str, &str, Access)] = &[
     ("GET", path::IDENTITY, Access::Anyone),
     ("GET", path::HELLO, Access::Members),
     ("GET", path::HEAD, Access::MembersAndUsers),
-    ("GET", path::ENTRIES, Access::Joiners),
+    ("GET", path::ENTRIES, Access::Readers),
     ("POST", path::ENTRIES, Access::Joiners),
     ("GET", path::STATUS, Access::MembersAndUsers),
     ("GET", path::CHALLENGE, Access::MembersAndUsers),

@@ -44,6 +44,10 @@ pub(super) struct Session {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallerKey(pub(crate) Option<PublicKey>);
 
+/// Where a caller is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallerAddress(pub(crate) IpAddr);
+
 /// The API's door.
 #[derive(Clone)]
 pub struct Door {
@@ -78,7 +82,7 @@ impl Door {
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((tcp, peer)) => {
-                    let Some(place) = self.gate.enter(peer.ip()) else {
+                    let Some(place) = self.gate.enter(peer.ip(), |ip| self.is_members(ip)) else {
                         tracing::debug!(%peer, "too many strangers in the API's door; turned away");
                         continue;
                     };
@@ -90,6 +94,19 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// Whether the ledger names this address, by number, as a member's.
+    fn is_members(&self, address: IpAddr) -> bool {
+        let Some(state) = &self.state else {
+            return false;
+        };
+        let state = state.borrow();
+        state.members().any(|node| {
+            let host = node.address.host();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            host.parse() == Ok(address)
+        })
     }
 
     async fn connection(self, tcp: TcpStream, peer: SocketAddr, place: Place) {
@@ -114,6 +131,7 @@ impl Door {
         let router = self
             .router
             .layer(Extension(CallerKey(key)))
+            .layer(Extension(CallerAddress(session.address)))
             .layer(Extension(session));
         let http = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -123,18 +141,22 @@ impl Door {
         let mut stranger = std::pin::pin!(tokio::time::sleep(STRANGER_WITHIN));
         let mut was_known = false;
         loop {
-            let who_is_known = self.state.as_mut().is_some_and(|state| {
+            let known = self.state.as_mut().and_then(|state| {
                 let state = state.borrow_and_update();
-                Who::of(&state, key.as_ref()).is_known()
+                let who = Who::of(&state, key.as_ref());
+                who.is_known().then_some(matches!(who, Who::Member(_)))
             });
-            if was_known && !who_is_known {
+            if was_known && known.is_none() {
                 tracing::info!("a connection to the API was closed: its node or user is out");
                 return;
             }
-            if who_is_known {
-                place.is_known();
+            if let (Some(key), Some(is_member)) = (key, known)
+                && !place.is_known(key, is_member)
+            {
+                tracing::warn!(key = %key.fingerprint(), "a connection to the API was closed: that key has too many");
+                return;
             }
-            was_known = who_is_known;
+            was_known = known.is_some();
             tokio::select! {
                 biased;
                 () = changed(&mut self.state) => {}

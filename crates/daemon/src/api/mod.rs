@@ -17,6 +17,6 @@ mod routes;
 pub use caller::{Access, DOORS};
 pub use gate::Bounds;
 pub(crate) use gate::neighbourhood;
-pub(crate) use listener::CallerKey;
+pub(crate) use listener::{CallerAddress, CallerKey};
 pub use listener::{Door, TlsConfig};
 pub use routes::{Answer, Services};

@@ -113,7 +113,9 @@ async fn check(
     }
     let refused = if let Who::Pending(node) = who {
         NoEntry::Pending(node.id)
-    } else if access == super::Access::Joiners {
+    } else if matches!(who, Who::User(_)) && access == super::Access::Readers {
+        NoEntry::Ledger
+    } else if access.is_for_joiners() {
         let header = request.headers().get(JOIN_HEADER);
         let admitted = api.admission.admit(
             &state,

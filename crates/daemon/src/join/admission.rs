@@ -32,7 +32,7 @@ pub enum NoEntry {
     #[error("the proof can't be read")]
     Form,
     /// Too often.
-    #[error("too many failed attempts to join from your address or with this token; wait a minute")]
+    #[error("too many failed attempts to join from your address; wait a minute")]
     TooMany,
     /// One answer for what is unknown, wrong and revoked: who tries learns nothing.
     #[error("the token or secret is wrong, or no longer good")]
@@ -51,6 +51,13 @@ pub enum NoEntry {
     /// The node waits.
     #[error("this node waits for approval: a human says palisade enroll approve {0}")]
     Pending(palisade_ledger::NodeId),
+    /// A user's, who has no business with others' password verifiers.
+    #[error(
+        "the ledger holds what every user's password is checked with, so over the network it is shown to users \
+         with the privilege system or user_manage alone; on a machine that runs a node ask without --node, or \
+         ask somebody who has one of them"
+    )]
+    Ledger,
     /// The entry is another.
     #[error("a joining node may append nothing but its own joining")]
     OtherEntry,
@@ -97,9 +104,8 @@ impl Admission {
         };
         let proof = JoinProof::from_header(header).ok_or(NoEntry::Form)?;
         let kind = proof.kind().ok_or(NoEntry::Form)?;
-        let token = token_of(&kind).filter(|id| state.token(*id).is_some());
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if !attempts.may_try(now, session.address, token) {
+        if !attempts.may_try(now, session.address) {
             return Err(NoEntry::TooMany);
         }
         let message = session_message(state.cluster_key(), session.exporter, key);
@@ -111,7 +117,7 @@ impl Admission {
             fate
         });
         if let Err(refused) = checked {
-            attempts.failed(now, session.address, token);
+            attempts.failed(now, session.address);
             return Err(refused);
         }
         if *state.store() == StoreConfig::Embedded {
@@ -153,13 +159,6 @@ impl Joiner {
     }
 }
 
-fn token_of(kind: &JoinKind) -> Option<TokenId> {
-    match kind {
-        JoinKind::Token(id) => id.parse().ok(),
-        JoinKind::Secret | JoinKind::ClusterKey => None,
-    }
-}
-
 type Secret = (PublicKey, Result<(), NoEntry>);
 
 /// The key that must have signed, and what is to be said once it has.
@@ -170,8 +169,8 @@ fn secret_key(state: &State, kind: &JoinKind, time: Millis) -> Result<Secret, No
             let key = state.join_secret().ok_or(NoEntry::Wrong)?;
             Ok((*key, Ok(())))
         }
-        JoinKind::Token(_) => {
-            let id = token_of(kind).ok_or(NoEntry::Form)?;
+        JoinKind::Token(id) => {
+            let id: TokenId = id.parse().map_err(|_| NoEntry::Form)?;
             let token = state.token(id).ok_or(NoEntry::Wrong)?;
             let fate = if token.revoked {
                 Err(NoEntry::Wrong)

@@ -11,32 +11,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_keys::{PassphraseError, PublicKey, SecretKey};
+use palisade_keys::{PublicKey, SecretKey};
 use palisade_ledger::{
-    Author, Change, DecodeError, Entry, NewNode, NodeAddress, NodeId, Proof, Refusal, SplitError,
-    Stale, State, StoreConfig, TokenId, Verified, is_loopback, join_message, session_message, sign,
-    split, verify, verify_genesis,
+    Author, Change, DecodeError, Entry, NewNode, NodeAddress, NodeId, Proof, State, StoreConfig,
+    TokenId, is_loopback, join_message, session_message, sign, verify,
 };
-use palisade_link::api::{JoinKind, JoinProof, PAGE};
+use palisade_link::api::{JoinKind, JoinProof};
 use palisade_link::client::{Client, ClientError};
-use palisade_link::https::{Connection, OpenError};
+use palisade_link::https::Connection;
 use palisade_link::node::NodeIdentity;
 use palisade_link::peer::Expect;
 
-use crate::files::{self, FileError};
-use crate::identity::{IdentityError, NodeKeys, Place};
+use super::JoinError;
+use super::chain::{Chain, store};
+use crate::files;
+use crate::identity::{NodeKeys, Place};
 use crate::layout::Layout;
-use crate::store::{Store, StoreError};
 use crate::system;
 
 /// For a handshake; and, by far, for an answer.
-const WITHIN: Duration = Duration::from_secs(10);
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
 /// For a page of the ledger, and for an append that waits for PostgreSQL there.
-const ANSWER_WITHIN: Duration = Duration::from_mins(1);
-/// How often a node that waits asks whether it was approved.
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// How often the entry is signed anew because another came first.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
 /// By what a node joins.
 pub enum Way {
@@ -48,85 +46,6 @@ pub enum Way {
     ClusterKey(SecretKey),
 }
 
-/// Why a node did not join.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// A file of the node.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Its keys.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// Its store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No address was given.
-    #[error("no address of a member was given")]
-    NoAddress,
-    /// No member was reached.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The member refused, or what it said can't be read.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The member said nothing of its cluster.
-    #[error("{0} is a member of no cluster")]
-    NoCluster(NodeAddress),
-    /// The cluster's secret.
-    #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
-    /// The ledger that was shown is not that of a cluster that knows the secret.
-    #[error("{0} belongs to a cluster that does not know this secret")]
-    OtherSecret(NodeAddress),
-    /// Whoever answers is no member of the cluster whose ledger it shows.
-    #[error("who answers at {0} is no member of the cluster whose ledger it shows")]
-    NoMember(NodeAddress),
-    /// The ledger that was shown is no sequence of entries.
-    #[error("what the member shows is no ledger: {0}")]
-    Split(#[from] SplitError),
-    /// It does not verify.
-    #[error("the ledger that the member shows does not verify: {0}")]
-    Refused(#[from] Refusal),
-    /// Verified entries did not fit together; they always do.
-    #[error(transparent)]
-    Stale(#[from] Stale),
-    /// It is empty.
-    #[error("the ledger that the member shows is empty")]
-    Empty,
-    /// The entry can't be written.
-    #[error(transparent)]
-    Encode(#[from] DecodeError),
-    /// Others came first, each time.
-    #[error("other changes came in between, {TRIES} times; try again")]
-    Busy,
-    /// One node keeps the ledger.
-    #[error("this cluster keeps its ledger on one node, so no other can join")]
-    Embedded,
-    /// The node is one already.
-    #[error("{} holds a node of a cluster already", .0.display())]
-    Occupied(std::path::PathBuf),
-    /// The node was removed while it waited.
-    #[error("the node in {} was refused", .0.display())]
-    Gone(std::path::PathBuf),
-    /// Another thread failed.
-    #[error("the work was cut short: {0}")]
-    Task(String),
-}
-
-impl JoinError {
-    /// Whether it may be over in a moment: the member is on its way up, or has no quorum yet.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Open(OpenError::Connect { .. } | OpenError::Slow { .. })
-            | Self::Client(ClientError::Broken(_))
-            | Self::Busy => true,
-            Self::Client(ClientError::Refused(failure)) => failure.error.contains("no quorum"),
-            _ => false,
-        }
-    }
-}
-
 /// A node that joined.
 #[derive(Debug, Clone)]
 pub struct Joined {
@@ -136,55 +55,6 @@ pub struct Joined {
     pub cluster: String,
     /// Whether a human must approve it first.
     pub pending: bool,
-}
-
-/// A chain as far as it was read.
-struct Chain {
-    cluster: PublicKey,
-    state: Option<State>,
-    entries: Vec<Verified>,
-}
-
-impl Chain {
-    fn new(cluster: PublicKey) -> Self {
-        Self {
-            cluster,
-            state: None,
-            entries: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), JoinError> {
-        let verified = match &mut self.state {
-            None => {
-                let (state, verified) = verify_genesis(bytes, &self.cluster)?;
-                self.state = Some(state);
-                verified
-            }
-            Some(state) => {
-                let verified = verify(state, bytes)?;
-                state.apply(&verified)?;
-                verified
-            }
-        };
-        self.entries.push(verified);
-        Ok(())
-    }
-
-    /// Reads what the member has and we don't.
-    async fn follow(&mut self, client: &Client) -> Result<&State, JoinError> {
-        loop {
-            let next = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
-            let page = client.entries(next).await?;
-            let page = split(&page)?;
-            for entry in &page {
-                self.take(entry)?;
-            }
-            if page.len() < PAGE {
-                return self.state.as_ref().ok_or(JoinError::Empty);
-            }
-        }
-    }
 }
 
 /// Has the node in `layout` join the cluster, by the first of `addresses` that answers. `cluster` is
@@ -419,102 +289,4 @@ fn settle(layout: &Layout, chain: Chain, id: NodeId) -> Result<Joined, JoinError
         cluster: state.cluster().to_owned(),
         pending,
     })
-}
-
-/// The ledger first: only with the public key beside it is the directory a node's.
-pub(super) fn store(
-    layout: &Layout,
-    cluster: &PublicKey,
-    entries: &[Verified],
-) -> Result<(), JoinError> {
-    let store = Store::open(&layout.private())?;
-    let stored = store.last()?.map_or(0, |last| last.seq.saturating_add(1));
-    let stored = usize::try_from(stored).unwrap_or(usize::MAX);
-    store.append(entries.get(stored..).unwrap_or_default())?;
-    let public = format!("{cluster}\n");
-    files::write_public(&layout.cluster_public_key(), public.as_bytes())?;
-    Ok(())
-}
-
-/// Waits until the node that joined in `layout` is a member: a human may have to approve it. Returns at
-/// once for a node that does not wait.
-pub async fn await_approval(layout: &Layout) -> Result<(), JoinError> {
-    let marker = layout.pending();
-    if !marker.exists() {
-        return Ok(());
-    }
-    let cluster = files::read_text(&layout.cluster_public_key())?;
-    let cluster = cluster.trim().parse().map_err(|_| JoinError::Empty)?;
-    let keys = NodeKeys::load_or_create(layout)?;
-    let identity = keys.certificate()?;
-    let store = Store::open(&layout.private())?;
-    let mut chain = Chain::new(cluster);
-    loop {
-        let next = u64::try_from(chain.entries.len()).unwrap_or(u64::MAX);
-        let page = store.entries(next, PAGE)?;
-        for bytes in &page {
-            chain.take(bytes)?;
-        }
-        if page.is_empty() {
-            break;
-        }
-    }
-    let mut told = false;
-    loop {
-        let state = chain.state.as_ref().ok_or(JoinError::Empty)?;
-        let own = state.node_by_key(&keys.public());
-        let node = own.ok_or_else(|| JoinError::Gone(layout.root().to_owned()))?;
-        if !node.pending {
-            tracing::info!(node = node.id.get(), "this node was approved");
-            drop(std::fs::remove_file(&marker));
-            return Ok(());
-        }
-        if !told {
-            tracing::info!(
-                node = node.id.get(),
-                "waiting for approval: palisade enroll approve {}",
-                node.id
-            );
-            told = true;
-        }
-        let before = chain.entries.len();
-        match catch_up(state, &identity).await {
-            Ok(entries) => {
-                for bytes in &entries {
-                    chain.take(bytes)?;
-                }
-                store.append(chain.entries.get(before..).unwrap_or_default())?;
-            }
-            Err(error) => tracing::debug!(%error, "not approved yet"),
-        }
-        if chain.entries.len() == before {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-}
-
-/// Fetches what the other members have of the ledger and this node lacks, from whichever answers:
-/// for a node that waits for approval, and so has no other way to the ledger. Gives the entries.
-pub async fn catch_up(state: &State, identity: &NodeIdentity) -> Result<Vec<Vec<u8>>, JoinError> {
-    let mut failed = JoinError::NoAddress;
-    for node in state.members().filter(|node| node.key != identity.key()) {
-        match entries_from(node, state.head().seq, identity).await {
-            Ok(entries) => return Ok(entries),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-async fn entries_from(
-    node: &palisade_ledger::Node,
-    head: u64,
-    identity: &NodeIdentity,
-) -> Result<Vec<Vec<u8>>, JoinError> {
-    let address = node.address.to_string();
-    let expect = Expect::Node(node.key);
-    let connection = Connection::open(&address, &expect, Some(identity.leaf()), WITHIN).await?;
-    let client = Client::https(connection.answer_within(ANSWER_WITHIN));
-    let page = client.entries(head.saturating_add(1)).await?;
-    Ok(split(&page)?.into_iter().map(<[u8]>::to_vec).collect())
 }

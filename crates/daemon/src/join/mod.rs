@@ -8,10 +8,15 @@
 //! ```
 
 mod admission;
+mod approval;
 mod attempts;
+mod chain;
 mod client;
+mod error;
 mod waiting;
 
 pub use admission::{Admission, Joiner, NoEntry, Session};
-pub use client::{JoinError, Joined, Way, await_approval, catch_up, join};
+pub use approval::await_approval;
+pub use client::{Joined, Way, join};
+pub use error::JoinError;
 pub use waiting::{Waiting, adopt};

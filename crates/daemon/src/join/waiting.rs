@@ -10,24 +10,28 @@
 //! The cluster key comes with the chain, from nobody that the node knows. What vouches for it is the
 //! secret: only who knows it could have derived the key that the chain holds for it.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use http_body_util::BodyExt as _;
 use palisade_keys::{PublicKey, SecretKey, Zeroizing};
 use palisade_ledger::{Refusal, SplitError, Stale, State, Verified, split, verify, verify_genesis};
 use palisade_link::api::{Adopt, Done, Identity, decode, path};
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify};
 
-use super::client::{JoinError, store};
-use crate::api::CallerKey;
+use super::JoinError;
+use super::chain::store;
+use crate::api::{CallerAddress, CallerKey, neighbourhood};
 use crate::control::Refused;
 use crate::files;
 use crate::layout::Layout;
@@ -93,7 +97,7 @@ impl Waiting {
             adopted,
         };
         // Before the body: what waits its turn is not read.
-        let one = from_fn_with_state(Arc::new(Semaphore::new(1)), one_at_a_time);
+        let one = from_fn_with_state(Arc::<Turns>::default(), one_at_a_time);
         Router::new()
             .route(path::ADOPT, post(take).layer(one))
             .route(path::IDENTITY, get(identity))
@@ -103,10 +107,16 @@ impl Waiting {
     }
 }
 
+/// Ledgers that may be on their way at once, each from another address: what they take of memory.
+const MAX_TURNS: usize = 4;
+
+/// How long the next part of a ledger may take to come.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// For a ledger to come and to be judged; a connection has no longer here, either.
 const TAKE_WITHIN: Duration = Duration::from_mins(1);
 
-/// What a waiting node says while it looks at a ledger.
+/// What a waiting node says while it looks at a ledger from that address, or at many.
 const BUSY: &str = "this node looks at another ledger just now; try again in a moment";
 
 /// What a waiting node says to everything else.
@@ -120,10 +130,42 @@ struct WaitingDoor {
     adopted: Arc<Notify>,
 }
 
-/// Lets one caller with a key through, with a time limit; the others come again.
+/// Who is sending a ledger just now, by address. Who is silent, slow or many keeps nobody else out: there
+/// is one place for an address, and a connection that says nothing loses its own.
+#[derive(Default)]
+struct Turns(std::sync::Mutex<HashSet<IpAddr>>);
+
+/// A place; given back when dropped.
+struct Turn {
+    turns: Arc<Turns>,
+    address: IpAddr,
+}
+
+impl Turns {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
+        let address = neighbourhood(address);
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.len() >= MAX_TURNS || !taken.insert(address) {
+            return None;
+        }
+        drop(taken);
+        let turns = Arc::clone(self);
+        Some(Turn { turns, address })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut taken = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.remove(&self.address);
+    }
+}
+
+/// Lets one caller with a key through for each address, with a time limit; the others come again.
 async fn one_at_a_time(
-    Shared(turns): Shared<Arc<Semaphore>>,
+    Shared(turns): Shared<Arc<Turns>>,
     Extension(CallerKey(caller)): Extension<CallerKey>,
+    Extension(CallerAddress(address)): Extension<CallerAddress>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -131,12 +173,35 @@ async fn one_at_a_time(
         let refused = NotOurs::NotMember.to_string();
         return Refused::new(StatusCode::FORBIDDEN, refused).into_response();
     }
-    let Ok(_turn) = turns.try_acquire() else {
+    let Some(_turn) = turns.take(address) else {
         return Refused::new(StatusCode::SERVICE_UNAVAILABLE, BUSY).into_response();
     };
-    match tokio::time::timeout(TAKE_WITHIN, next.run(request)).await {
+    let slow = || Refused::new(StatusCode::REQUEST_TIMEOUT, "this takes too long").into_response();
+    let whole = async {
+        let (head, body) = request.into_parts();
+        let Some(body) = read(body).await else {
+            return slow();
+        };
+        next.run(Request::from_parts(head, body.into())).await
+    };
+    match tokio::time::timeout(TAKE_WITHIN, whole).await {
         Ok(response) => response,
-        Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, "this takes too long").into_response(),
+        Err(_) => slow(),
+    }
+}
+
+/// Reads a body, as long as it comes: a caller who falls silent has his place no longer.
+async fn read(mut body: Body) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(SILENT, body.frame()).await.ok()?;
+        let Some(frame) = frame else { return Some(all) };
+        if let Ok(data) = frame.ok()?.into_data() {
+            if all.len().saturating_add(data.len()) > MAX_ADOPT_BYTES {
+                return None;
+            }
+            all.extend_from_slice(&data);
+        }
     }
 }
 
@@ -254,6 +319,15 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     async fn door(dir: &std::path::Path, caller: Option<PublicKey>) -> std::net::SocketAddr {
+        doors(dir, caller, &["10.0.0.1"]).await[0]
+    }
+
+    /// A door for callers from each of these addresses.
+    async fn doors(
+        dir: &std::path::Path,
+        caller: Option<PublicKey>,
+        from: &[&str],
+    ) -> Vec<std::net::SocketAddr> {
         let key = SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap();
         let waiting = Waiting {
             layout: Layout::new(dir),
@@ -271,11 +345,18 @@ mod tests {
             secret: Zeroizing::new("a secret that nobody guesses".to_owned()),
         };
         let router = waiting.router(Arc::new(Notify::new()));
-        let router = router.layer(Extension(CallerKey(caller)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        let mut doors = Vec::new();
+        for address in from {
+            let address = CallerAddress(address.parse().unwrap());
+            let router = router
+                .clone()
+                .layer(Extension(address))
+                .layer(Extension(CallerKey(caller)));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            doors.push(listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
+        doors
     }
 
     /// Begins to send a ledger of 8 bytes: the first of them.
@@ -315,6 +396,22 @@ mod tests {
         // The place is free again.
         let mut third = begin(address, "12345678").await;
         assert_eq!(status(&mut third).await, "400");
+    }
+
+    // A stranger who says nothing kept the member out for a minute, and then again.
+    #[tokio::test]
+    async fn who_is_silent_keeps_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SecretKey::from_seed(Zeroizing::new([2; 32])).unwrap();
+        let doors = doors(dir.path(), Some(key.public()), &["10.0.0.1", "10.0.0.2"]).await;
+        let mut silent = begin(doors[0], "{").await;
+        // From elsewhere there is a place, at once.
+        let mut other = begin(doors[1], "12345678").await;
+        assert_eq!(status(&mut other).await, "400");
+        // And the silent one loses his.
+        assert_eq!(status(&mut silent).await, "408");
+        let mut again = begin(doors[0], "12345678").await;
+        assert_eq!(status(&mut again).await, "400");
     }
 
     #[tokio::test]

@@ -56,7 +56,9 @@ pub enum AppendError {
     )]
     Unknown,
     /// The store shows a second chain that is validly signed.
-    #[error("the ledger was forked at entry {0}: refusing mutation until a human has decided")]
+    #[error(
+        "the ledger was forked at entry {0}: refusing mutation until a human has decided (palisade ledger resolve)"
+    )]
     Forked(u64),
     /// It could not be made durable.
     #[error("the entry could not be stored: {0}")]

@@ -76,7 +76,8 @@ impl std::fmt::Display for LedgerEvent {
             Self::Forked { seq, own, shown } => write!(
                 f,
                 "the ledger was forked: entry {seq} is {own} here and {shown} in the store, both \
-                 validly signed; nothing is appended until a human has decided"
+                 validly signed; nothing is appended until a human has decided: palisade ledger resolve shows both \
+                 chains, and keeps one"
             ),
             Self::Healed => f.write_str("the ledger's store holds the verified chain again"),
             Self::QuorumLost { why } => {

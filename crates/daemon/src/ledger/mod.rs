@@ -17,7 +17,6 @@ mod attached;
 mod embedded;
 mod error;
 mod event;
-mod follow;
 mod moving;
 mod notes;
 pub mod replica;
@@ -35,7 +34,6 @@ use crate::store::{Store, StoreError};
 
 pub use error::{AppendError, OpenError};
 pub use event::LedgerEvent;
-pub use follow::StoreBuilder;
 pub use moving::MoveError;
 use writer::{Append, Job, Writer};
 

@@ -14,6 +14,9 @@ use crate::files::{self, FileError};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 
+/// The file of the head seen last.
+const HEAD: &str = "ledger.head";
+
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -39,6 +42,9 @@ pub enum StoreError {
         /// What redb said.
         source: Box<redb::Error>,
     },
+    /// The first entry makes the store a cluster's.
+    #[error("the first entry of a ledger is not taken out")]
+    Genesis,
     /// There is an entry of that number; entries are never replaced.
     #[error("the store has an entry {0} already")]
     Occupied(u64),
@@ -84,7 +90,7 @@ impl Store {
         let path = dir.join("ledger.redb");
         Ok(Self {
             database: RwLock::new(Some(open(&path)?)),
-            head_path: dir.join("ledger.head"),
+            head_path: dir.join(HEAD),
             path,
         })
     }
@@ -182,6 +188,32 @@ impl Store {
         write.commit().map_err(failed("written", &self.path))
     }
 
+    /// Takes the entries from number `from` on out, for good: a human decided that another chain is the
+    /// cluster's. The head seen last is set back before: a crash in between leaves a store that opens, with
+    /// all its entries.
+    pub fn cut(&self, from: u64) -> Result<(), StoreError> {
+        let before = from.checked_sub(1).ok_or(StoreError::Genesis)?;
+        let Some(last) = self.entries(before, 1)?.pop() else {
+            return Ok(());
+        };
+        let hash = Hash::of(&last);
+        self.remember(Head { seq: before, hash })?;
+        self.with(|database| self.remove_entries(database, from))
+    }
+
+    fn remove_entries(&self, database: &Database, from: u64) -> Result<(), StoreError> {
+        let mut write = database
+            .begin_write()
+            .map_err(failed("written", &self.path))?;
+        write.set_quick_repair(true);
+        write
+            .open_table(ENTRIES)
+            .map_err(failed("written", &self.path))?
+            .retain_in(from.., |_, _| false)
+            .map_err(failed("written", &self.path))?;
+        write.commit().map_err(failed("written", &self.path))
+    }
+
     /// Notes the head seen last.
     fn remember(&self, head: Head) -> Result<(), StoreError> {
         let line = format!("{} {}\n", head.seq, head.hash);
@@ -190,15 +222,7 @@ impl Store {
 
     /// The head seen last; none before the first entry.
     pub fn seen(&self) -> Result<Option<Head>, StoreError> {
-        if !self.head_path.exists() {
-            return Ok(None);
-        }
-        let text = files::read_private(&self.head_path)?;
-        let damaged = || StoreError::HeadFile(self.head_path.clone());
-        let (seq, hash) = text.trim_end().split_once(' ').ok_or_else(damaged)?;
-        let seq = seq.parse().map_err(|_| damaged())?;
-        let hash = parse_hash(hash).ok_or_else(damaged)?;
-        Ok(Some(Head { seq, hash }))
+        seen(self.directory())
     }
 
     /// Checks that the store still holds the head seen last.
@@ -230,6 +254,21 @@ impl Store {
             hash: Hash::of(bytes.value()),
         }))
     }
+}
+
+/// The head that the node with its store in `dir` has seen last; none before the first entry. The store
+/// may be open.
+pub fn seen(dir: &Path) -> Result<Option<Head>, StoreError> {
+    let path = dir.join(HEAD);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = files::read_private(&path)?;
+    let damaged = || StoreError::HeadFile(path.clone());
+    let (seq, hash) = text.trim_end().split_once(' ').ok_or_else(damaged)?;
+    let seq = seq.parse().map_err(|_| damaged())?;
+    let hash = parse_hash(hash).ok_or_else(damaged)?;
+    Ok(Some(Head { seq, hash }))
 }
 
 /// Opens or makes the database.

@@ -8,4 +8,4 @@ mod embedded;
 pub mod etcd;
 pub mod shared;
 
-pub use embedded::{Store, StoreError};
+pub use embedded::{Store, StoreError, seen};

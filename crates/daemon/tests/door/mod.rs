@@ -43,6 +43,7 @@ pub const PENDING: u8 = 13;
 pub const READER: u8 = 21;
 pub const OPERATOR: u8 = 22;
 pub const DISABLED: u8 = 23;
+pub const MANAGER: u8 = 24;
 pub const STRANGER: u8 = 31;
 pub const TOKEN: u8 = 41;
 
@@ -121,6 +122,7 @@ pub async fn ledger(dir: &std::path::Path) -> Ledger {
         user(1, "reader", READER, Privileges::SELECT),
         user(2, "operator", OPERATOR, Privileges::SYSTEM),
         user(3, "disabled", DISABLED, Privileges::SYSTEM),
+        user(4, "manager", MANAGER, Privileges::USER_MANAGE),
         token(9, TOKEN, true),
     ] {
         author().append(&ledger, change).await.unwrap();

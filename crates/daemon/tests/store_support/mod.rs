@@ -1,7 +1,6 @@
 //! Nodes of one cluster, without the rest of a daemon: a local store and a ledger each, over one etcd.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_daemon::author::ClusterAuthor;
@@ -202,14 +201,22 @@ pub(crate) fn is_no_quorum(error: &AppendError) -> bool {
     error.to_string() == "no quorum: refusing mutation"
 }
 
-/// The builder of a node that has every etcd at hand.
-pub(crate) fn builder(own: Vec<(StoreConfig, EtcdStore)>) -> palisade_daemon::ledger::StoreBuilder {
-    let own = Arc::new(own);
-    Arc::new(move |config| {
-        let own = own.clone();
-        Box::pin(async move {
-            let found = own.iter().find(|(named, _)| *named == config);
-            Ok(found.map(|(_, store)| store.clone()))
-        })
-    })
+/// Keeps the store attached that the ledger names, of those at hand, as a node does. Runs until it is
+/// dropped.
+pub(crate) async fn follow(ledger: Ledger, known: Vec<(StoreConfig, EtcdStore)>) {
+    let mut states = ledger.state();
+    loop {
+        let (entry, config) = {
+            let state = states.borrow_and_update();
+            (state.store_entry(), state.store().clone())
+        };
+        match known.iter().find(|(named, _)| *named == config) {
+            Some((_, store)) => drop(ledger.attach(store.clone(), LONG).await),
+            None => ledger.detach().await,
+        }
+        let moved = states.wait_for(|state| state.store_entry() != entry);
+        if moved.await.is_err() {
+            return;
+        }
+    }
 }

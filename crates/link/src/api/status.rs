@@ -29,6 +29,9 @@ pub struct Status {
     pub certificate_until: Option<String>,
     /// Users of the ledger that users.cfg does not name.
     pub not_in_user_list: Vec<String>,
+    /// Objects that access control lists name and that PostgreSQL did not have when it was brought in line.
+    #[serde(default)]
+    pub missing_objects: Vec<String>,
     /// What needs a human, in words; empty when all is well.
     pub problems: Vec<String>,
     /// This node's id; none while it is no member.

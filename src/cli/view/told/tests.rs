@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::cli::clock;
-use crate::cli::common::{ClusterArgs, Signer};
+use crate::cli::common::ClusterArgs;
 use crate::cli::view::View;
 use crate::cli::view::tests::{Book, key, root};
 
@@ -91,18 +91,19 @@ fn https(runtime: &Runtime, byte: u8, node: u32, posts: &Posts) -> u16 {
 
 /// Tells the node that `link` leads to that it stop. The answer, or why nothing was signed.
 fn stop(link: Link, state: State) -> Result<String, String> {
-    let view = View { link, state };
+    let view = View {
+        link,
+        outside: None,
+        state,
+    };
     view.command(&root(), &Command::Stop)
         .map(|done| done.message)
         .map_err(|error| error.to_string())
 }
 
 fn over_https(address: &str, state: State) -> Result<String, String> {
-    let Signer::User(user) = root() else {
-        panic!("no user");
-    };
     let address = address.parse().unwrap();
-    stop(Link::unopened(&address, key(1).public(), &user), state)
+    stop(Link::unopened(&address, key(1).public(), &root()), state)
 }
 
 fn runtime() -> Runtime {

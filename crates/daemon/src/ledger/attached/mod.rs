@@ -164,7 +164,9 @@ impl Attached {
 
     pub(in crate::ledger) fn status(&self, kind: StoreKind) -> StoreStatus {
         let problem = match (self.forked(), &self.problem) {
-            (Some(seq), _) => Some(format!("the ledger was forked at entry {seq}")),
+            (Some(seq), _) => Some(format!(
+                "the ledger was forked at entry {seq}: palisade ledger resolve shows both chains"
+            )),
             (None, problem) => problem.clone(),
         };
         StoreStatus {

@@ -26,7 +26,7 @@ use palisade_ledger::StoreConfig;
 
 pub use failure::{EtcdError, Failure};
 pub use options::EtcdOptions;
-pub use outside::Ledger as OutsideLedger;
+pub use outside::{Ledger as OutsideLedger, Shown};
 pub use watch::{Heard, Watch};
 
 use super::shared::{Key, Listing};
