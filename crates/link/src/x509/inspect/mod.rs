@@ -112,13 +112,7 @@ pub fn inspect(chain: &[Vec<u8>], context: &Context<'_>) -> Result<Report, ReadE
         parsed.push(certificate);
     }
     let first = parsed.first().ok_or(ReadError::Empty)?;
-    let mut faults = Vec::new();
-    leaf::time(first, context.now, &mut faults);
-    leaf::role(first, context, &mut faults);
-    leaf::names(first, context, &mut faults);
-    leaf::strength(first, &mut faults);
-    leaf::key(first, context, &mut faults);
-    leaf::revoked(first, context, &mut faults);
+    let mut faults = leaf::find(first, context);
     chain::find(chain, &parsed, context, &mut faults);
     faults.sort_by_key(|fault| fault.severity == Severity::Warning);
     Ok(Report {
