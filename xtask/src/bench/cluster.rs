@@ -199,7 +199,9 @@ impl Setup {
         let superuser = ["user", "add", "-u", "admin", "--superuser=on"];
         self.run(&[&superuser[..], &["-p", &list, "-s", &admin]].concat())?;
         let [straight, palisade, _] = self.ports;
+        let api = free_port().map_err(told)?;
         let config = serde_json::json!({
+            "api": { "listen": [format!("127.0.0.1:{api}")] },
             "security": { "cluster_private_file": private, "user_list": list },
             "gateway": {
                 "listen": [format!("127.0.0.1:{palisade}")],
