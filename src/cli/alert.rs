@@ -1,6 +1,6 @@
 //! `palisade alert`: who is told when something needs a human.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
@@ -293,11 +293,11 @@ struct Row<'a> {
     cannot_send: Vec<u32>,
 }
 
-fn row<'a>(state: &State, alert: &'a Alert) -> Row<'a> {
+fn row<'a>(state: &State, openers: &Openers, alert: &'a Alert) -> Row<'a> {
     let secret = !alert.sealed.is_empty();
     let lacking = state
         .members()
-        .filter(|node| secret && !alert.sealed.contains_key(&node.id))
+        .filter(|node| secret && !openers.can(&alert.name, node.id))
         .map(|node| node.id.get());
     Row {
         name: &alert.name,
@@ -307,10 +307,42 @@ fn row<'a>(state: &State, alert: &'a Alert) -> Row<'a> {
     }
 }
 
+/// Who can open the secrets of the alerts: those to whom they were sealed, and who have had the same keys since.
+#[derive(Default)]
+struct Openers(BTreeMap<String, BTreeSet<NodeId>>);
+
+impl Openers {
+    fn take(&mut self, change: &Change) {
+        match change {
+            Change::AlertAdd { alert } => {
+                let nodes = alert.sealed.keys().copied().collect();
+                self.0.insert(alert.name.clone(), nodes);
+            }
+            Change::NodeRotate { id, .. } => {
+                for nodes in self.0.values_mut() {
+                    nodes.remove(id);
+                }
+            }
+            // Of alerts and nodes that are gone nobody asks.
+            _ => {}
+        }
+    }
+
+    fn can(&self, alert: &str, node: NodeId) -> bool {
+        let nodes = self.0.get(alert);
+        nodes.is_some_and(|nodes| nodes.contains(&node))
+    }
+}
+
 fn list(args: &ListArgs) -> Outcome {
-    let view = View::open(&args.cluster)?;
+    let mut openers = Openers::default();
+    let view = View::replay(&args.cluster, &mut |entry| {
+        openers.take(&entry.entry().change);
+        Ok(())
+    })?;
     let state = view.state();
-    let rows: Vec<Row<'_>> = state.alerts().map(|alert| row(state, alert)).collect();
+    let rows = state.alerts().map(|alert| row(state, &openers, alert));
+    let rows: Vec<Row<'_>> = rows.collect();
     if args.json {
         out::json(&rows)?;
         return Ok(Exit::Done);

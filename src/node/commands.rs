@@ -88,15 +88,10 @@ impl Parts {
         self.shown.show_identity()?;
         let fingerprint = keys.public().fingerprint().to_string();
         tracing::info!(fingerprint, "this node has new keys");
-        let mut message = format!(
+        let message = format!(
             "node {} has new keys; its fingerprint is {fingerprint}",
             member.id()
         );
-        if member.has_sealed_secrets() {
-            message.push_str(
-                "; the secrets of alerts were sealed to the old ones: add those alerts anew (palisade alert)",
-            );
-        }
         Ok(Done {
             message,
             data: Some(serde_json::json!({ "fingerprint": fingerprint })),

@@ -169,14 +169,6 @@ impl Member {
         is_removed
     }
 
-    /// Whether an alert has a secret that is sealed to this node.
-    pub(super) fn has_sealed_secrets(&self) -> bool {
-        let state = self.ledger.now();
-        state
-            .alerts()
-            .any(|alert| alert.sealed.contains_key(&self.id()))
-    }
-
     /// Takes new keys: the ledger has them from the entry that the old ones signed; then they are shown.
     pub(super) async fn rotate(&self, layout: &Layout) -> Result<NodeKeys, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();

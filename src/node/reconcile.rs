@@ -105,6 +105,7 @@ impl Reconciler {
         for what in &drift.foreign {
             self.board.drift(what.clone(), false);
         }
+        self.board.stands(&drift.foreign);
         if !drift.is_clean() {
             self.agent.mend(&state).await?;
             for what in drift.managed {

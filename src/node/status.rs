@@ -158,7 +158,7 @@ impl Board {
             return;
         }
         tracing::warn!(what, mended, "PostgreSQL differs from the ledger");
-        if let Some(desk) = &news.desk {
+        if let Some(desk) = news.desk.as_ref().filter(|_| mended) {
             desk.happened(AlarmKind::Drift, &what, &what);
         }
         if news.drift.len() >= MAX_DRIFT {
@@ -166,6 +166,14 @@ impl Board {
         }
         let time = system::now().format(&Rfc3339).unwrap_or_default();
         news.drift.push(DriftLine { time, what, mended });
+    }
+
+    /// What differs in PostgreSQL and is left as it is, all of it: an alarm until it is gone.
+    pub(super) fn stands(&self, foreign: &[String]) {
+        let desk = self.news().desk.clone();
+        if let Some(desk) = desk {
+            desk.drift(foreign);
+        }
     }
 
     /// Notes something that needs a human; logged once.

@@ -4,6 +4,7 @@ mod add;
 mod list;
 mod remove;
 mod rotate;
+mod secrets;
 mod stop;
 
 use clap::{Args, Subcommand};

@@ -3,7 +3,7 @@
 use clap::Args;
 use palisade_ledger::{Change, State};
 
-use super::find;
+use super::{find, secrets};
 use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
@@ -51,6 +51,7 @@ pub(super) fn run(args: &RemoveArgs) -> Outcome {
         node.fingerprint()
     );
     prompt::confirm(&question, args.yes)?;
+    let alerts = secrets::sealed_to(view.state(), node.id);
     view.append(&signer, &mut |state: &State| {
         if state.node(node.id).is_none() {
             return Err(CliError::no(format!("node {} is gone", node.id)));
@@ -58,5 +59,6 @@ pub(super) fn run(args: &RemoveArgs) -> Outcome {
         Ok(Change::NodeRemove { id: node.id })
     })?;
     out::line(&format!("node {} at {} is removed", node.id, node.address))?;
+    secrets::are_known_outside(node.id, &alerts);
     Ok(Exit::Done)
 }

@@ -1,8 +1,10 @@
 //! `palisade node rotate`: a node's new identity, without leaving.
 
 use clap::Args;
+use palisade_ledger::NodeId;
 use palisade_link::api::Command;
 
+use super::secrets;
 use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
@@ -38,7 +40,12 @@ pub(super) fn run(args: &RotateArgs) -> Outcome {
             .hint("`palisade node list` shows who is there")
     })?;
     prompt::confirm(&format!("Give node {id} new keys?"), args.yes)?;
+    let node = NodeId::new(id).ok();
+    let alerts = node.map(|node| (node, secrets::sealed_to(view.state(), node)));
     let done = view.command(&signer, &Command::RotateNode)?;
     out::line(&done.message)?;
+    if let Some((node, alerts)) = alerts {
+        secrets::are_lost(node, &alerts);
+    }
     Ok(Exit::Done)
 }

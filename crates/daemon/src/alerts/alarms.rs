@@ -53,8 +53,7 @@ impl Alarms {
             text.clone_into(&mut alarm.text);
             return;
         }
-        *self.seen.entry(kind).or_default() += 1;
-        self.put(key, text, now, None);
+        self.begin(key, text, now, None);
     }
 
     /// It is over.
@@ -79,8 +78,7 @@ impl Alarms {
     /// Something happened, and is over as it is seen.
     pub fn happened(&mut self, kind: AlarmKind, node: u32, subject: &str, text: &str, now: u64) {
         let key = (kind, node, subject.to_owned());
-        *self.seen.entry(kind).or_default() += 1;
-        self.put(key, text, now, Some(now));
+        self.begin(key, text, now, Some(now));
     }
 
     /// What was told as begun by an earlier run of this node, or by another master, is not so: it is over.
@@ -97,7 +95,15 @@ impl Alarms {
         &self.seen
     }
 
-    fn put(&mut self, key: About, text: &str, now: u64, over: Option<u64>) {
+    fn begin(&mut self, key: About, text: &str, now: u64, over: Option<u64>) {
+        let kind = key.0;
+        if self.put(key, text, now, over) {
+            *self.seen.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Whether there was room: what is on makes none.
+    fn put(&mut self, key: About, text: &str, now: u64, over: Option<u64>) -> bool {
         if self.alarms.len() >= MAX_ALARMS && !self.alarms.contains_key(&key) {
             let oldest = self
                 .alarms
@@ -105,9 +111,10 @@ impl Alarms {
                 .filter_map(|(key, (_, over))| over.map(|over| (over, key)))
                 .min()
                 .map(|(_, key)| key.clone());
-            if let Some(oldest) = oldest {
-                self.alarms.remove(&oldest);
-            }
+            let Some(oldest) = oldest else {
+                return false;
+            };
+            self.alarms.remove(&oldest);
         }
         let alarm = Alarm {
             kind: key.0,
@@ -118,6 +125,7 @@ impl Alarms {
             over: over.is_some(),
         };
         self.alarms.insert(key, (alarm, over));
+        true
     }
 
     /// Those that are on, and those that lately were.
@@ -475,6 +483,19 @@ mod tests {
         }
         assert_eq!(alarms.list(2000).len(), MAX_ALARMS);
         assert!(alarms.list(2000 + KEEP_MILLIS).is_empty());
+    }
+
+    #[test]
+    fn what_is_on_is_bounded_and_not_pushed_out() {
+        let mut alarms = Alarms::default();
+        down(&mut alarms, 2, 1);
+        for number in 0..2000 {
+            let text = number.to_string();
+            alarms.raise(AlarmKind::Drift, 1, &text, "by hand", number);
+        }
+        let list = alarms.list(2000);
+        assert_eq!(list.len(), MAX_ALARMS);
+        assert!(list.iter().any(|alarm| alarm.kind == AlarmKind::NodeDown));
     }
 
     #[test]

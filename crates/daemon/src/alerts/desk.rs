@@ -1,6 +1,6 @@
 //! The desk of a node's alarms: its parts report, hello hands on, and the master's alerts are taken from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,6 +97,19 @@ impl Desk {
     pub fn state(&self, kind: AlarmKind, subject: &str, text: Option<&str>) {
         let now = system::millis().0;
         self.inner().state(self.own, kind, subject, text, now);
+    }
+
+    /// What differs in PostgreSQL from the ledger and is not mended, all of it.
+    pub fn drift(&self, foreign: &[String]) {
+        let now = system::millis().0;
+        let foreign: BTreeSet<String> = foreign.iter().map(|what| cut(what)).collect();
+        let inner = &mut *self.inner();
+        inner.alarms.clear_others(AlarmKind::Drift, now, &|alarm| {
+            foreign.contains(&alarm.subject)
+        });
+        for what in &foreign {
+            inner.state(self.own, AlarmKind::Drift, what, Some(what), now);
+        }
     }
 
     /// Something happened here, and is over as it is seen.
@@ -418,6 +431,26 @@ mod tests {
         let desk = kept_in(Some(file));
         desk.node(node(2), true);
         assert_eq!(desk.due(&[]).len(), 1);
+    }
+
+    #[test]
+    fn what_differs_in_postgresql_is_told_until_it_is_gone_also_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("told.json");
+        let by_hand = ["a role by hand".to_owned()];
+        let desk = kept_in(Some(file.clone()));
+        desk.drift(&by_hand);
+        desk.drift(&by_hand);
+        assert_eq!(desk.due(&[]).len(), 1);
+        desk.drift(&by_hand);
+        assert!(desk.due(&[]).is_empty());
+        let desk = kept_in(Some(file));
+        desk.drift(&by_hand);
+        assert!(desk.due(&[]).is_empty(), "after a restart");
+        desk.drift(&[]);
+        assert_eq!(desk.due(&[])[0].turn, crate::alerts::Turn::Over);
+        desk.drift(&by_hand);
+        assert_eq!(desk.due(&[]).len(), 1, "again by hand");
     }
 
     #[test]

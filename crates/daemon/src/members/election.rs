@@ -99,7 +99,7 @@ impl Election {
         self.lives.retain(|id, _| members.contains(id));
         let own = self.own;
         for &id in members.iter().filter(|id| **id != own) {
-            turns.extend(self.follow(now, id, answers.contains_key(&id)));
+            turns.extend(self.follow(now, id, answers));
         }
         self.find_own_place(now, members, answers);
         let master = self.elect(now, members);
@@ -110,13 +110,17 @@ impl Election {
         turns
     }
 
-    fn follow(&mut self, now: Duration, id: NodeId, answered: bool) -> Option<Turn> {
+    fn follow(&mut self, now: Duration, id: NodeId, answers: &Answers) -> Option<Turn> {
         let life = self.lives.entry(id).or_insert(Life::Unknown { asked: now });
-        let since = match (answered, *life) {
+        let since = match (answers.contains_key(&id), *life) {
             (true, Life::Unknown { .. }) => {
+                // One that has a greater one for its master has only just returned.
+                let says = answers.get(&id).copied().flatten();
+                let cooling = says.is_some_and(|master| master > id);
+                let pause = if cooling { COOLDOWN } else { Duration::ZERO };
                 *life = Life::Live {
                     heard: now,
-                    cooled: now,
+                    cooled: now.saturating_add(pause),
                 };
                 return None;
             }
@@ -146,15 +150,15 @@ impl Election {
     /// were cut off from most of the cluster.
     fn find_own_place(&mut self, now: Duration, members: &BTreeSet<NodeId>, answers: &Answers) {
         let others = members.iter().filter(|id| **id != self.own).count();
+        let elsewhere = answers
+            .values()
+            .flatten()
+            .any(|master| *master != self.own && members.contains(master));
         if !self.settled {
             let all_known = !self
                 .lives
                 .values()
                 .any(|life| matches!(life, Life::Unknown { .. }));
-            let elsewhere = answers
-                .values()
-                .flatten()
-                .any(|master| *master != self.own && members.contains(master));
             if elsewhere {
                 self.own_cooled = now.saturating_add(COOLDOWN);
             }
@@ -162,7 +166,8 @@ impl Election {
         }
         let live = members.iter().filter(|id| self.is_live(**id)).count();
         let with_most = members.len() <= 2 || live * 2 > members.len();
-        if with_most && !self.with_most {
+        // Those who have no other master are the ones who return, and take us for it.
+        if with_most && !self.with_most && elsewhere {
             self.own_cooled = now.saturating_add(COOLDOWN);
             for life in self.lives.values_mut() {
                 if let Life::Live { cooled, .. } = life {
@@ -178,9 +183,11 @@ impl Election {
             return None;
         }
         let live = || members.iter().copied().filter(|id| self.is_live(*id));
-        // Who is in office stays until a smaller one has cooled; with nobody cool, the smallest.
+        // Who is in office stays until a smaller one has cooled, also if it has not cooled itself; with nobody
+        // cool or in office, the smallest.
         live()
             .find(|id| self.cooled(*id) <= now)
+            .or_else(|| live().find(|id| self.master == Some(*id)))
             .or_else(|| live().next())
     }
 
@@ -294,6 +301,28 @@ mod tests {
         assert_eq!(own.master(), Some(id(2)), "as the other two see it");
         own.observe(at(180), &members, &from(&[2, 3], 2));
         assert_eq!(own.master(), Some(id(1)));
+    }
+
+    // Else each side takes the other for the master, and nobody tells anything.
+    #[test]
+    fn who_stayed_while_most_were_down_stays_the_master() {
+        let members = set(&[1, 2, 3]);
+        let mut own = Election::new(id(3));
+        own.observe(at(0), &members, &from(&[1, 2], 1));
+        own.observe(at(10), &members, &from(&[], 0));
+        assert_eq!(own.master(), Some(id(3)));
+        // They were started again, and find it in office.
+        let mut one = Election::new(id(1));
+        one.observe(at(20), &members, &from(&[3], 3));
+        own.observe(at(20), &members, &from(&[1], 3));
+        assert_eq!((own.master(), one.master()), (Some(id(3)), Some(id(3))));
+        one.observe(at(22), &members, &from(&[2, 3], 3));
+        own.observe(at(22), &members, &from(&[1, 2], 3));
+        assert_eq!((own.master(), one.master()), (Some(id(3)), Some(id(3))));
+        let after = at(24) + COOLDOWN;
+        one.observe(after, &members, &from(&[2, 3], 3));
+        own.observe(after, &members, &from(&[1, 2], 3));
+        assert_eq!((own.master(), one.master()), (Some(id(1)), Some(id(1))));
     }
 
     #[test]

@@ -199,3 +199,54 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use palisade_keys::{SecretKey, Zeroizing};
+    use palisade_ledger::{Author, Change, Entry, Millis, sign, verify_genesis};
+
+    use super::*;
+    use crate::store::shared::{Changes, Listing, Put};
+
+    /// Whoever writes to etcd again and again is told of again and again, and fills no memory.
+    #[test]
+    fn what_was_told_is_remembered_within_bounds() {
+        let key = SecretKey::from_seed(Zeroizing::new([7; 32])).unwrap();
+        let genesis = Entry {
+            seq: 0,
+            prev: Hash::ZERO,
+            time: Millis(1),
+            author: Author::Cluster,
+            change: Change::Genesis {
+                cluster: "test".to_owned(),
+                database: "main".to_owned(),
+                key: key.public(),
+            },
+        };
+        let genesis = sign(&genesis, &key).unwrap();
+        let (state, _) = verify_genesis(&genesis, &key.public()).unwrap();
+        let mut replica = Replica::new(Arc::new(state), vec![Hash::of(&genesis)], 0);
+        replica.listing(Listing {
+            revision: 1,
+            cells: Vec::new(),
+        });
+        let most = u64::try_from(MAX_TOLD).unwrap();
+        let mut alarms = 0;
+        for revision in 2..most + 1000 {
+            let put = Put {
+                value: b"garbage".to_vec(),
+                version: revision,
+            };
+            let keys = vec![(Key::Head, Some(put))];
+            let changes = Changes { revision, keys };
+            alarms += replica
+                .changes(changes, revision, &|_, _| false)
+                .alarms
+                .len();
+        }
+        assert!(alarms > MAX_TOLD, "{alarms}");
+        assert!(replica.alarms.told.len() <= MAX_TOLD);
+    }
+}

@@ -307,3 +307,48 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_behind_the_end_are_kept_within_bounds_the_first_of_them() {
+        const MEBIBYTE: usize = 1024 * 1024;
+        let mut ahead = Ahead::default();
+        for seq in (10..110).rev() {
+            ahead.insert(seq, vec![0; MEBIBYTE], seq);
+        }
+        let kept: Vec<u64> = ahead.iter().map(|(seq, _)| seq).collect();
+        assert!(kept.len() * MEBIBYTE <= MAX_AHEAD, "{}", kept.len());
+        assert_eq!(kept.first(), Some(&10));
+        assert!(ahead.more, "that there were more is known");
+        // Another value in the same place takes the room of the one before.
+        for revision in 0..1000 {
+            ahead.insert(10, vec![0; MEBIBYTE], revision);
+        }
+        assert!(ahead.entries.contains_key(&10) && ahead.bytes <= MAX_AHEAD);
+        for seq in kept {
+            ahead.remove(seq);
+        }
+        assert_eq!(ahead.bytes, 0);
+    }
+
+    #[test]
+    fn keys_that_are_nobodys_are_kept_within_bounds() {
+        let listing = Listing {
+            revision: 1,
+            cells: Vec::new(),
+        };
+        let mut view = View::of(listing, &[], &mut []);
+        for number in 0_u64..5000 {
+            let key = Key::Other(number.to_string().into_bytes());
+            let value = vec![0; 1000];
+            let put = Some(Put { value, version: 1 });
+            view.note(key, put, 2 + number, &[], &mut []);
+        }
+        assert_eq!(view.wrong.len(), MAX_OTHERS);
+        assert!(view.noted.len() <= MAX_OTHERS + 1);
+        assert!(view.more_others);
+    }
+}
