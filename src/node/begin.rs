@@ -304,11 +304,9 @@ pub(super) fn agent(config: &Config, layout: &Layout, state: &State) -> palisade
     agent
 }
 
-/// PostgreSQL's major version, as its data directory says.
+/// PostgreSQL's major version.
 pub(super) fn version(agent: &Agent) -> Option<String> {
-    let path = agent.endpoint()?.data_dir.join("PG_VERSION");
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(text.trim().to_owned())
+    agent.version().map(|version| version.to_string())
 }
 
 /// The gateway's part of the configuration.

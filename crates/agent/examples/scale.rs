@@ -103,7 +103,7 @@ async fn measure(size: u32) -> [(f64, usize); 6] {
     let endpoint = Endpoint {
         socket_dir: postgres.socket_dir(),
         port: postgres.port(),
-        data_dir: postgres.data_dir(),
+        files_dir: postgres.data_dir(),
     };
     agent.start_on(endpoint).await.unwrap();
     let server = postgres.pid().unwrap();

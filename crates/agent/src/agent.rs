@@ -183,6 +183,13 @@ impl Agent {
         self.running.as_ref().map(|running| &running.endpoint)
     }
 
+    /// The major version of the server that we started.
+    #[must_use]
+    pub fn version(&self) -> Option<u32> {
+        let server = self.running.as_ref()?.server.as_ref()?;
+        Some(server.version())
+    }
+
     /// Notified when a user defined or dropped something: time to look for drift. At most one
     /// notification is kept for who does not wait yet.
     #[must_use]
@@ -315,13 +322,13 @@ impl Agent {
         }
         if let Some(tcp) = &tcp
             && running.server.is_some()
-            && files::tls_differs(tcp, &running.endpoint)
+            && files::tls_differs(tcp, &running.endpoint, &running.user)
         {
             report
                 .managed
                 .push("put right: PostgreSQL's TLS files".to_owned());
         }
-        for what in files::drift(&running.endpoint, &wanted) {
+        for what in files::drift(&running.endpoint, &running.user, &wanted) {
             report.managed.push(format!("put right: {what}"));
         }
         if install::is_installed(&running.session.client).await? {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// A managed PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the data (`data`), the log and, if its path is short enough, the private socket (`run`) are.
+    /// Where the data (`data`), the files that are written for the server (`conf`), the log and, if its path is
+    /// short enough, the private socket (`run`) are.
     pub directory: PathBuf,
     /// The managed database, made if it is missing.
     pub database: String,

@@ -39,6 +39,22 @@ pub enum Error {
         /// The server's user.
         user: String,
     },
+    /// The server's user could lead the daemon astray in its directory.
+    #[error("the OS user `{user}` may change {}, below which the daemon writes as root; use a directory elsewhere, or say: chown root {} && chmod go-w {}", path.display(), path.display(), path.display())]
+    Theirs {
+        /// The directory.
+        path: PathBuf,
+        /// The server's user.
+        user: String,
+    },
+    /// A program that somebody else than root may change.
+    #[error("{} is not run as root, because others than root may change {}; say: chown root {} && chmod go-w {}", program.display(), place.display(), place.display(), place.display())]
+    OpenProgram {
+        /// The program.
+        program: PathBuf,
+        /// What others may change: the program itself or a directory above it.
+        place: PathBuf,
+    },
     /// The directory is not empty and no PostgreSQL data directory.
     #[error("{} has files and is no PostgreSQL data directory; name an empty directory", path.display())]
     ForeignDirectory {

@@ -10,20 +10,23 @@ use tokio_postgres::Client;
 
 use crate::config::Tcp;
 use crate::error::Error;
-use crate::os::{self, OsUser};
+use crate::os::OsUser;
+use crate::place;
 use crate::server::{Endpoint, connection};
 
 /// A reload takes milliseconds.
 const RELOADED_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Bytes of a file of somebody else's that is kept beside the compiled one.
+const MOST_KEPT: usize = 16 * 1024 * 1024;
 
-fn paths(endpoint: &Endpoint) -> (PathBuf, PathBuf) {
-    let data = &endpoint.data_dir;
-    (data.join("pg_hba.conf"), data.join("pg_ident.conf"))
+/// Where `pg_hba.conf` and `pg_ident.conf` are.
+pub(crate) fn paths(endpoint: &Endpoint) -> [PathBuf; 2] {
+    ["pg_hba.conf", "pg_ident.conf"].map(|name| endpoint.files_dir.join(name))
 }
 
-/// The names in the data directory of the certificate chain, its key, the CA and the revocation lists.
+/// The copies of the certificate chain, its key, the CA and the revocation lists.
 /// PostgreSQL's user need not be able to read where they come from.
 pub(crate) const TLS_FILES: [&str; 4] = [
     "palisade.crt",
@@ -54,9 +57,9 @@ fn wanted(tcp: &Tcp) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
 pub(crate) fn copy_tls(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> Result<bool, Error> {
     let mut copied = false;
     for (name, contents) in wanted(tcp)? {
-        let copy = endpoint.data_dir.join(name);
-        if std::fs::read(&copy).ok().as_ref() != Some(&contents) {
-            os::replace(&copy, contents, user)?;
+        let copy = endpoint.files_dir.join(name);
+        if !place::holds(&copy, user, &contents) {
+            place::replace(&copy, contents, user)?;
             copied = true;
         }
     }
@@ -64,24 +67,19 @@ pub(crate) fn copy_tls(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> Result<
 }
 
 /// Whether a TLS file was renewed, or its copy changed.
-pub(crate) fn tls_differs(tcp: &Tcp, endpoint: &Endpoint) -> bool {
+pub(crate) fn tls_differs(tcp: &Tcp, endpoint: &Endpoint, user: &OsUser) -> bool {
     let differs = |(name, contents): &(&str, Vec<u8>)| {
-        std::fs::read(endpoint.data_dir.join(name)).ok().as_ref() != Some(contents)
+        !place::holds(&endpoint.files_dir.join(name), user, contents)
     };
     // What can't be read can't be copied either; it is tried, and told of.
     wanted(tcp).map_or(true, |files| files.iter().any(differs))
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(Error::file("read", path))
-}
-
 /// Which of the files are not as compiled.
-pub(crate) fn drift(endpoint: &Endpoint, wanted: &HbaFiles) -> Vec<String> {
-    let (hba, ident) = paths(endpoint);
+pub(crate) fn drift(endpoint: &Endpoint, user: &OsUser, wanted: &HbaFiles) -> Vec<String> {
     let mut found = Vec::new();
-    for (path, text) in [(&hba, &wanted.hba), (&ident, &wanted.ident)] {
-        if read(path).ok().as_ref() != Some(text) {
+    for (path, text) in paths(endpoint).iter().zip([&wanted.hba, &wanted.ident]) {
+        if !place::holds(path, user, text.as_bytes()) {
             found.push(format!("{} was changed", path.display()));
         }
     }
@@ -95,20 +93,21 @@ pub(crate) async fn put(
     user: &OsUser,
     wanted: &HbaFiles,
 ) -> Result<bool, Error> {
-    if drift(endpoint, wanted).is_empty() {
+    if drift(endpoint, user, wanted).is_empty() {
         return Ok(false);
     }
-    let (hba, ident) = paths(endpoint);
+    let [hba, ident] = paths(endpoint);
     // What can't be read can't be put back, and need not be kept.
-    let old = (read(&hba).ok(), read(&ident).ok());
-    let keep = |path: &Path, text: &Option<String>| match text {
-        Some(text) => os::replace(&path.with_extension("conf.old"), text, user),
+    let read = |path: &Path| place::read(path, user, MOST_KEPT).ok();
+    let old = (read(&hba), read(&ident));
+    let keep = |path: &Path, text: &Option<Vec<u8>>| match text {
+        Some(text) => place::replace(&path.with_extension("conf.old"), text, user),
         None => Ok(()),
     };
     keep(&hba, &old.0)?;
     keep(&ident, &old.1)?;
-    os::replace(&hba, &wanted.hba, user)?;
-    os::replace(&ident, &wanted.ident, user)?;
+    place::replace(&hba, &wanted.hba, user)?;
+    place::replace(&ident, &wanted.ident, user)?;
     // The files are in place but not in force: PostgreSQL reads them at a reload, and these views read
     // them as that will.
     let done = match check(client).await {
@@ -117,10 +116,10 @@ pub(crate) async fn put(
     };
     if let Err(error) = done {
         if let Some(text) = &old.0 {
-            os::replace(&hba, text, user)?;
+            place::replace(&hba, text, user)?;
         }
         if let Some(text) = &old.1 {
-            os::replace(&ident, text, user)?;
+            place::replace(&ident, text, user)?;
         }
         client
             .batch_execute("SELECT pg_catalog.pg_reload_conf()")

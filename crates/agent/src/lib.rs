@@ -24,6 +24,8 @@ mod files;
 mod install;
 mod observe;
 mod os;
+mod place;
+mod programs;
 mod server;
 mod session;
 

@@ -1,9 +1,8 @@
-//! The machine: PostgreSQL's programs, processes, OS users, and files that belong to another user.
+//! The machine: OS users, and processes that an earlier daemon left.
 
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,9 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
-
-/// The oldest PostgreSQL whose views can run with the rights of who reads them.
-pub(crate) const OLDEST_VERSION: u32 = 15;
+use crate::programs;
 
 /// Between two looks at a process that is not our child.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -80,7 +77,9 @@ pub(crate) fn store_user(postgres: Option<&str>) -> Result<OsUser, Error> {
 }
 
 fn id(arguments: &[&str]) -> Option<String> {
-    let answer = Command::new("id").args(arguments).output().ok()?;
+    let program = programs::find("id").ok()??;
+    let mut command = programs::command(&program).ok()?;
+    let answer = command.args(arguments).output().ok()?;
     let text = String::from_utf8(answer.stdout).ok()?;
     (answer.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
@@ -133,94 +132,6 @@ impl Leftover<'_> {
     }
 }
 
-/// The directory of PostgreSQL's server programs, and their major version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Programs {
-    pub(crate) directory: PathBuf,
-    pub(crate) version: u32,
-}
-
-impl Programs {
-    /// The configured directory, else the newest that distributions install, else `PATH`.
-    pub(crate) fn find(configured: Option<&Path>) -> Result<Self, Error> {
-        let candidates = match configured {
-            Some(directory) => vec![directory.to_owned()],
-            None => installed(),
-        };
-        let mut too_old = None;
-        for directory in candidates {
-            if !directory.join("initdb").is_file() {
-                continue;
-            }
-            match version_of(&directory.join("postgres")) {
-                Some(version) if version >= OLDEST_VERSION => {
-                    return Ok(Self { directory, version });
-                }
-                Some(version) => too_old = Some(version),
-                None => {}
-            }
-        }
-        Err(Error::NoPrograms { too_old })
-    }
-
-    pub(crate) fn command(&self, program: &str) -> Command {
-        Command::new(self.directory.join(program))
-    }
-}
-
-/// The newest version first.
-fn installed() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for (parent, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
-        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name();
-            let version = name.to_str().and_then(|name| name.strip_prefix(prefix));
-            if let Some(version) = version.and_then(|version| version.parse::<u32>().ok()) {
-                found.push((version, entry.path().join("bin")));
-            }
-        }
-    }
-    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-    let mut directories: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
-    directories.push(PathBuf::from("/usr/local/pgsql/bin"));
-    if let Some(path) = std::env::var_os("PATH") {
-        directories.extend(std::env::split_paths(&path));
-    }
-    directories
-}
-
-fn version_of(postgres: &Path) -> Option<u32> {
-    let answer = Command::new(postgres).arg("--version").output().ok()?;
-    let text = String::from_utf8(answer.stdout).ok()?;
-    let number = text
-        .split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    number
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
-}
-
-/// Makes a directory of mode 0700 that belongs to `user`, with its parents.
-pub(crate) fn make_private(path: &Path, user: &OsUser) -> Result<(), Error> {
-    std::fs::create_dir_all(path).map_err(Error::file("make", path))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-        .map_err(Error::file("set the mode of", path))?;
-    give(path, user)
-}
-
-/// Hands a path to a user; no effect when it has it.
-pub(crate) fn give(path: &Path, user: &OsUser) -> Result<(), Error> {
-    let found = std::fs::metadata(path).map_err(Error::file("look at", path))?;
-    if found.uid() == user.uid {
-        return Ok(());
-    }
-    std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
-        .map_err(Error::file("change the owner of", path))
-}
-
 /// Can this user get to the directory? PostgreSQL's own message for it names the wrong thing.
 pub(crate) fn check_reachable(path: &Path, user: &OsUser) -> Result<(), Error> {
     for above in path.ancestors().skip(1) {
@@ -242,23 +153,4 @@ pub(crate) fn check_reachable(path: &Path, user: &OsUser) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Replaces a file at once: whoever reads it sees the old or the new contents, and they
-/// survive a power cut. Its mode is 0600.
-pub(crate) fn replace(path: &Path, contents: impl AsRef<[u8]>, user: &OsUser) -> Result<(), Error> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let failed = || Error::file("write", path);
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed())?;
-    // By its descriptor: where the directory is the user's, the name may be something else by now.
-    let owner = file.as_file().metadata().map_err(failed())?.uid();
-    if owner != user.uid {
-        std::os::unix::fs::fchown(file.as_file(), Some(user.uid), Some(user.gid))
-            .map_err(Error::file("change the owner of", path))?;
-    }
-    file.write_all(contents.as_ref()).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
-    let directory = std::fs::File::open(parent).map_err(failed())?;
-    directory.sync_all().map_err(failed())
 }

@@ -1,7 +1,7 @@
 //! The PostgreSQL that the daemon makes, starts and stops.
 
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep};
 use crate::config::{Config, Tcp};
 use crate::error::Error;
 use crate::files;
-use crate::os::{self, Leftover, OsUser, Programs};
+use crate::os::{self, Leftover, OsUser};
+use crate::place;
+use crate::programs::Programs;
 
 /// A server with a crash to recover from needs its time; one that makes progress is not cut off by
 /// this, because it says so by living.
@@ -29,6 +31,8 @@ const SOCKET_PORT: u16 = 5432;
 const MAX_SOCKET_PATH: usize = 107;
 /// The files that initdb may find in an empty file system.
 const NO_FILES: [&str; 2] = ["lost+found", "."];
+/// Bytes of a small file that PostgreSQL writes: its version, its process id.
+const SMALL: usize = 4096;
 
 /// Where the agent and the gateway reach PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +41,8 @@ pub struct Endpoint {
     pub socket_dir: PathBuf,
     /// The number in the socket's name.
     pub port: u16,
-    /// The data directory, with the files that the agent writes.
-    pub data_dir: PathBuf,
+    /// The directory of the files that the agent writes.
+    pub files_dir: PathBuf,
 }
 
 impl Endpoint {
@@ -54,6 +58,7 @@ impl Endpoint {
 pub(crate) struct Server {
     child: Child,
     endpoint: Endpoint,
+    version: u32,
     pub(crate) user: OsUser,
 }
 
@@ -62,28 +67,34 @@ impl Server {
     pub(crate) async fn start(config: &Config) -> Result<Self, Error> {
         let programs = Programs::find(config.programs.as_deref())?;
         let user = os::server_user(config.os_user.as_deref())?;
-        let data = config.directory.join("data");
         std::fs::create_dir_all(&config.directory)
             .map_err(Error::file("make", &config.directory))?;
-        let data = std::path::absolute(&data).map_err(Error::file("find", &data))?;
+        place::check_not_theirs(&config.directory, &user)?;
+        let directory = std::path::absolute(&config.directory)
+            .map_err(Error::file("find", &config.directory))?;
+        let data = directory.join("data");
+        let files_dir = directory.join("conf");
         let socket_dir = socket_dir(config, &user)?;
         os::check_reachable(&data, &user)?;
         prepare(&programs, &data, &user).await?;
+        place::make_passable(&files_dir, &user)?;
         let endpoint = Endpoint {
             socket_dir,
             port: config.tcp.as_ref().map_or(SOCKET_PORT, |tcp| tcp.port),
-            data_dir: data,
+            files_dir,
         };
         if let Some(tcp) = &config.tcp {
             check_ports(tcp)?;
             files::copy_tls(tcp, &endpoint, &user)?;
         }
-        write_settings(config, &endpoint, &user)?;
-        let log = config.directory.join("postgres.log");
-        let child = spawn(&programs, &endpoint, &user, &log)?;
+        first_files(&endpoint, &user)?;
+        let settings = write_settings(config, &endpoint, &data, &user)?;
+        let log = directory.join("postgres.log");
+        let child = spawn(&programs, &data, &settings, &user, &log)?;
         let mut server = Self {
             child,
             endpoint,
+            version: programs.version,
             user,
         };
         server.ready(&log).await?;
@@ -92,6 +103,10 @@ impl Server {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     /// Waits until the socket takes connections.
@@ -181,45 +196,37 @@ fn socket_dir(config: &Config, user: &OsUser) -> Result<PathBuf, Error> {
     if !fits(&directory) {
         return Err(Error::LongSocketPath { path: directory });
     }
-    if let Ok(found) = std::fs::symlink_metadata(&directory) {
-        // In /tmp anyone could have made it before us.
-        if !found.is_dir() || found.uid() != user.uid {
-            return Err(Error::WrongOwner {
-                path: directory,
-                owner: found.uid(),
-                user: user.name.clone(),
-            });
-        }
-    }
-    os::make_private(&directory, user)?;
+    // In /tmp anyone could have made it before us.
+    place::make_private(&directory, user)?;
     Ok(directory)
 }
 
 /// Leaves a data directory of ours and of this version, without a server on it.
 async fn prepare(programs: &Programs, data: &Path, user: &OsUser) -> Result<(), Error> {
-    match std::fs::read_to_string(data.join("PG_VERSION")) {
-        Ok(found) => {
-            let owner = std::fs::metadata(data)
-                .map_err(Error::file("look at", data))?
-                .uid();
-            if owner != user.uid {
-                return Err(Error::WrongOwner {
-                    path: data.to_owned(),
-                    owner,
-                    user: user.name.clone(),
-                });
-            }
-            if found.trim() != programs.version.to_string() {
-                return Err(Error::WrongVersion {
-                    path: data.to_owned(),
-                    found: found.trim().to_owned(),
-                    installed: programs.version,
-                });
-            }
-            end_leftover(data).await
-        }
-        Err(_) => initialize(programs, data, user).await,
+    let path = data.join("PG_VERSION");
+    if std::fs::symlink_metadata(&path).is_err() {
+        return initialize(programs, data, user).await;
     }
+    let owner = std::fs::metadata(data)
+        .map_err(Error::file("look at", data))?
+        .uid();
+    if owner != user.uid {
+        return Err(Error::WrongOwner {
+            path: data.to_owned(),
+            owner,
+            user: user.name.clone(),
+        });
+    }
+    let found = place::read(&path, user, SMALL).map_err(Error::file("read", &path))?;
+    let found = String::from_utf8_lossy(&found).trim().to_owned();
+    if found != programs.version.to_string() {
+        return Err(Error::WrongVersion {
+            path: data.to_owned(),
+            found,
+            installed: programs.version,
+        });
+    }
+    end_leftover(data, user).await
 }
 
 /// Makes a data directory. It appears under its name when it is complete, so a broken attempt is no obstacle.
@@ -241,17 +248,15 @@ async fn initialize(programs: &Programs, data: &Path, user: &OsUser) -> Result<(
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(Error::file("remove", &unfinished))?;
     }
-    os::make_private(&unfinished, user)?;
-    let mut initdb = programs.command("initdb");
+    place::make_private(&unfinished, user)?;
+    let mut initdb = programs.command("initdb")?;
     initdb
         .arg("-D")
         .arg(&unfinished)
         .args(["-U", BOOTSTRAP_ROLE, "--encoding=UTF8", "--locale=C.UTF-8"])
         .args(["--auth-local=peer", "--auth-host=scram-sha-256"])
         .args(["--data-checksums", "--no-instructions"])
-        .env_clear()
         .env("LC_ALL", "C")
-        .current_dir("/")
         .stdin(Stdio::null());
     user.runs(&mut initdb);
     let done = tokio::process::Command::from(initdb)
@@ -270,27 +275,40 @@ async fn initialize(programs: &Programs, data: &Path, user: &OsUser) -> Result<(
             output,
         });
     }
-    let settings = unfinished.join("postgresql.conf");
-    let mut text = std::fs::read_to_string(&settings).map_err(Error::file("read", &settings))?;
-    text.push_str(
-        "\n# Palisade's own settings; theirs is the last word.\ninclude = 'palisade.conf'\n",
-    );
-    os::replace(&settings, &text, user)?;
-    // Until the ledger's first state is compiled, the agent alone has a way in.
-    let daemon = os::own_name()?;
-    let hba = format!("local all {BOOTSTRAP_ROLE} peer map=palisade_agent\n");
-    let ident = format!("palisade_agent \"{daemon}\" {BOOTSTRAP_ROLE}\n");
-    os::replace(&unfinished.join("pg_hba.conf"), &hba, user)?;
-    os::replace(&unfinished.join("pg_ident.conf"), &ident, user)?;
     std::fs::rename(&unfinished, data).map_err(Error::file("make", data))
 }
 
+/// Until the ledger's first state is compiled, the agent alone has a way in.
+fn first_files(endpoint: &Endpoint, user: &OsUser) -> Result<(), Error> {
+    let [hba, ident] = files::paths(endpoint);
+    if hba.exists() && ident.exists() {
+        return Ok(());
+    }
+    let daemon = os::own_name()?;
+    let text = format!("local all {BOOTSTRAP_ROLE} peer map=palisade_agent\n");
+    place::replace(&hba, &text, user)?;
+    let text = format!("palisade_agent \"{daemon}\" {BOOTSTRAP_ROLE}\n");
+    place::replace(&ident, &text, user)
+}
+
+/// Whether the process runs as this user and no other.
+fn runs_as(number: &str, user: &OsUser) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let own = user.uid.to_string();
+    ids.is_some_and(|ids| ids.split_whitespace().all(|id| id == own))
+}
+
 /// Stops a server that a killed daemon left on this data directory.
-async fn end_leftover(data: &Path) -> Result<(), Error> {
-    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+async fn end_leftover(data: &Path, user: &OsUser) -> Result<(), Error> {
+    let file = place::read(&data.join("postmaster.pid"), user, SMALL).unwrap_or_default();
+    let text = String::from_utf8_lossy(&file);
+    let number = text.lines().next().unwrap_or_default().trim();
+    // Its user may write any number there: we end no other's process in his place.
+    let own = number.bytes().all(|byte| byte.is_ascii_digit()) && runs_as(number, user);
     let leftover = Leftover {
         program: "PostgreSQL",
-        number: text.lines().next().unwrap_or_default(),
+        number: if own { number } else { "" },
         directory: data,
         signals: [Signal::INT, Signal::QUIT],
         within: STOP_WITHIN,
@@ -321,23 +339,32 @@ fn setting(name: &str, value: &str) -> String {
     format!("{name} = '{value}'\n")
 }
 
-/// `palisade.conf`: the owner's settings, then Palisade's own.
-fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result<(), Error> {
+/// `palisade.conf`: initdb's settings, then the owner's, then Palisade's own. Returns where it is.
+fn write_settings(
+    config: &Config,
+    endpoint: &Endpoint,
+    data: &Path,
+    user: &OsUser,
+) -> Result<PathBuf, Error> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut text =
         "# Written at each start; put settings into the daemon's configuration.\n".to_owned();
+    text.push_str(&setting("include", &path(&data.join("postgresql.conf"))));
     for (name, value) in &config.settings {
         text.push_str(&setting(name, value));
     }
-    let path = |path: &Path| path.to_string_lossy().into_owned();
     let listen = config
         .tcp
         .as_ref()
         .map_or(String::new(), |tcp| tcp.addresses.join(","));
+    let [hba, ident] = files::paths(endpoint);
     let mut own = vec![
         ("listen_addresses", listen),
         ("port", endpoint.port.to_string()),
         ("unix_socket_directories", path(&endpoint.socket_dir)),
         ("unix_socket_permissions", "0700".to_owned()),
+        ("hba_file", path(&hba)),
+        ("ident_file", path(&ident)),
         ("password_encryption", "scram-sha-256".to_owned()),
         ("max_prepared_transactions", "0".to_owned()),
         ("lo_compat_privileges", "off".to_owned()),
@@ -346,16 +373,17 @@ fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result
         ("logging_collector", "off".to_owned()),
     ];
     if let Some(tcp) = &config.tcp {
-        let [certificate, key, ca, lists] = files::TLS_FILES;
+        let copies = files::TLS_FILES.map(|name| path(&endpoint.files_dir.join(name)));
+        let [certificate, key, ca, lists] = copies;
         own.extend([
             ("ssl", "on".to_owned()),
             ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
-            ("ssl_cert_file", certificate.to_owned()),
-            ("ssl_key_file", key.to_owned()),
-            ("ssl_ca_file", ca.to_owned()),
+            ("ssl_cert_file", certificate),
+            ("ssl_key_file", key),
+            ("ssl_ca_file", ca),
         ]);
         if tcp.lists.is_some() {
-            own.push(("ssl_crl_file", lists.to_owned()));
+            own.push(("ssl_crl_file", lists));
         }
     } else {
         own.push(("ssl", "off".to_owned()));
@@ -363,13 +391,16 @@ fn write_settings(config: &Config, endpoint: &Endpoint, user: &OsUser) -> Result
     for (name, value) in own {
         text.push_str(&setting(name, &value));
     }
-    os::replace(&endpoint.data_dir.join("palisade.conf"), &text, user)
+    let file = endpoint.files_dir.join("palisade.conf");
+    place::replace(&file, &text, user)?;
+    Ok(file)
 }
 
 /// In a process group of its own: Ctrl-C at the terminal is for the daemon, which stops it in order.
 fn spawn(
     programs: &Programs,
-    endpoint: &Endpoint,
+    data: &Path,
+    settings: &Path,
     user: &OsUser,
     log: &Path,
 ) -> Result<Child, Error> {
@@ -384,14 +415,13 @@ fn spawn(
         .set_permissions(std::fs::Permissions::from_mode(0o600))
         .map_err(Error::file("make private", log))?;
     let errors = output.try_clone().map_err(Error::file("open", log))?;
-    let mut postgres = programs.command("postgres");
+    let mut postgres = programs.command("postgres")?;
     postgres
         .arg("-D")
-        .arg(&endpoint.data_dir)
-        .env_clear()
+        .arg(data)
+        .arg(format!("--config_file={}", settings.display()))
         .env("LC_ALL", "C.UTF-8")
-        .env("PATH", "/usr/bin:/bin")
-        .current_dir(&endpoint.data_dir)
+        .current_dir(data)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(output)

@@ -124,7 +124,7 @@ async fn straight_to_the_port_only_with_set_transaction() {
 async fn a_file_that_postgresql_refuses_is_not_put_in_force() {
     let bench_state = state("+root* - +reader:select");
     let mut bench = common::Bench::with(&bench_state).await;
-    let path = bench.endpoint.data_dir.join("pg_hba.conf");
+    let path = bench.endpoint.files_dir.join("pg_hba.conf");
     let before = std::fs::read_to_string(&path).unwrap();
     // A rule that PostgreSQL can't carry out: it has no TLS here.
     let mut config = Config::new("/nonexistent", "main");

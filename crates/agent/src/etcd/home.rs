@@ -18,6 +18,7 @@ use super::config::Files;
 use super::error::EtcdError;
 use crate::error::Error;
 use crate::os::{self, OsUser};
+use crate::place;
 
 /// etcd's copies of its certificate chain and its key.
 const COPIES: [&str; 2] = ["member.crt", "member.key"];
@@ -43,7 +44,7 @@ pub(super) fn prepare(directory: &Path, data: &Path, user: &OsUser) -> Result<()
         Ok(_) => {}
         Err(_) => std::fs::create_dir(data).map_err(EtcdError::file("make", data))?,
     }
-    Ok(os::make_private(data, user)?)
+    Ok(place::make_private(data, user)?)
 }
 
 /// Brings etcd's copies up to date, which it reads at each handshake.
@@ -63,7 +64,7 @@ pub(super) fn copy(files: &Files, directory: &Path, user: &OsUser) -> Result<(),
         let wanted = read(from).map_err(EtcdError::file("read", from))?;
         let owner = std::fs::metadata(&to).map(|found| found.uid()).ok();
         if owner != Some(user.uid) || read(&to).ok().as_ref() != Some(&wanted) {
-            os::replace(&to, wanted.as_slice(), user)?;
+            place::replace(&to, wanted.as_slice(), user)?;
         }
     }
     Ok(())

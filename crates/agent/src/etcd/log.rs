@@ -55,6 +55,7 @@ impl Line {
         })
     }
 
+    /// In one line: names that a stranger put into his certificate may be in there.
     fn text(&self) -> String {
         let mut text = self.msg.clone();
         if !self.error.is_empty() {
@@ -66,8 +67,22 @@ impl Line {
             text.push_str(&self.remote);
             text.push(')');
         }
-        text
+        plain(&text)
     }
+}
+
+/// A text with what would break the line or turn it escaped.
+fn plain(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 impl Log {
@@ -168,6 +183,17 @@ mod tests {
             "rejected connection: EOF (from [::1]:5); plain"
         );
         assert!(!log.says_removed());
+    }
+
+    #[test]
+    fn a_message_begins_no_line_of_its_own() {
+        let log = Log::default();
+        let text = "{\"level\":\"warn\",\"msg\":\"a\\n2026 ERROR b\",\"error\":\"c\\r\\u001b[2J\",\"remote-addr\":\"d\\u2028\\u202e\"}\n\u{1b}]0;e\rf\n";
+        log.follow(text.as_bytes());
+        assert_eq!(
+            log.last_words(),
+            "a\\u{a}2026 ERROR b: c\\u{d}\\u{1b}[2J (from d\\u{2028}\\u{202e}); \\u{1b}]0;e\\u{d}f"
+        );
     }
 
     #[test]

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::error::EtcdError;
 use super::log::Log;
-use super::program::in_path;
+use crate::error::Error;
 use crate::os::{Leftover, OsUser};
+use crate::programs;
 
 /// A member that leads hands that over first.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -37,12 +38,10 @@ impl Process {
         directory: &Path,
         user: &OsUser,
     ) -> Result<Self, EtcdError> {
-        let mut command = command(program);
+        // The file /etc/default/etcd and whoever started us have no say: its environment is empty.
+        let mut command = command(program)?;
         command
             .args(arguments)
-            // The file /etc/default/etcd and whoever started us have no say.
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
             .current_dir(directory)
             .process_group(0)
             .stdin(Stdio::null())
@@ -107,14 +106,14 @@ impl Drop for Process {
     }
 }
 
-fn command(program: &Path) -> Command {
-    let Some(setpriv) = in_path("setpriv") else {
-        return Command::new(program);
+fn command(program: &Path) -> Result<Command, Error> {
+    let Ok(Some(setpriv)) = programs::find("setpriv") else {
+        return programs::command(program);
     };
-    let mut command = Command::new(setpriv);
+    let mut command = programs::command(&setpriv)?;
     // SIGKILL: etcd writes ahead, and one that hands over leadership first might outlive our successor's start.
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
+    Ok(command)
 }
 
 /// The thread of a process.

@@ -1,12 +1,10 @@
 //! Where etcd is, and what it can do.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::error::EtcdError;
+use crate::programs;
 
-/// Where distributions and people put it, if `PATH` does not have it.
-const PLACES: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/etcd"];
 /// The oldest version: the first with learners.
 const OLDEST: (u32, u32) = (3, 4);
 
@@ -19,14 +17,17 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The configured one, else the first in `PATH` and the usual places.
+    /// The configured one, else the first in the usual places.
     pub(super) fn find(configured: Option<&Path>) -> Result<Self, EtcdError> {
         let path = match configured {
             Some(path) => path.to_owned(),
-            None => in_path("etcd").ok_or(EtcdError::NoProgram)?,
+            None => programs::find("etcd")?.ok_or(EtcdError::NoProgram)?,
         };
+        if !path.is_file() {
+            return Err(EtcdError::NoProgram);
+        }
         let said = |argument: &str| {
-            let done = Command::new(&path).arg(argument).env_clear().output();
+            let done = programs::command(&path)?.arg(argument).output();
             let done = done.map_err(|_| EtcdError::NoProgram)?;
             // Some versions print their help to standard error.
             let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -44,15 +45,6 @@ impl Program {
             knows_tls_versions,
         })
     }
-}
-
-/// A program in `PATH` or in a usual place.
-pub(super) fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(PLACES.map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
 }
 
 /// `etcd Version: 3.4.23`.

@@ -47,7 +47,7 @@ impl Bench {
         let endpoint = Endpoint {
             socket_dir: postgres.socket_dir(),
             port: postgres.port(),
-            data_dir: postgres.data_dir(),
+            files_dir: postgres.data_dir(),
         };
         let mut agent = Agent::new(Config::new("/nonexistent", "main")).unwrap();
         agent.start_on(endpoint.clone()).await.unwrap();
