@@ -131,8 +131,10 @@ pub(super) fn far(node: &Node, door: &DoorAddress) -> Option<String> {
         (DoorKind::Gateway | DoorKind::Postgres, _) => {
             let (ip, port) = (door.address.ip(), door.address.port());
             let host = node.address.host();
-            if ip.is_loopback() && !is_loopback(host.trim_matches(['[', ']'])) {
-                return None;
+            if ip.is_loopback() {
+                // Nodes of one machine reach each other there.
+                let same = is_loopback(host.trim_matches(['[', ']']));
+                return same.then(|| door.address.to_string());
             }
             let named = names_in_ledger(node).contains(&ip.to_string());
             Some(if named {
@@ -140,6 +142,69 @@ pub(super) fn far(node: &Node, door: &DoorAddress) -> Option<String> {
             } else {
                 format!("{host}:{port}")
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_keys::{SecretKey, Zeroizing};
+    use palisade_ledger::{NodeId, StoreAddress};
+
+    /// A node sends nobody to a host that the ledger does not have for it.
+    #[test]
+    fn doors_are_reached_at_the_ledgers_hosts() {
+        let key = SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap();
+        let node = |address: &str| Node {
+            id: NodeId::FIRST,
+            key: key.public(),
+            seal: [0; 32],
+            address: address.parse().unwrap(),
+            hosts: vec!["10.0.0.1".to_owned()],
+            store: Some(StoreAddress {
+                peer: "n1-store.example:7380".parse().unwrap(),
+                client: "n1-store.example:7379".parse().unwrap(),
+            }),
+            pending: false,
+            changed: 1,
+        };
+        let at = |address: &str, kind, door: &str| {
+            let address_of_door = door.parse().unwrap();
+            let door = DoorAddress {
+                kind,
+                address: address_of_door,
+            };
+            far(&node(address), &door)
+        };
+        let named = "n1.example:7433";
+        for (kind, door, wanted) in [
+            (DoorKind::Gateway, "10.0.0.1:5432", Some("10.0.0.1:5432")),
+            (DoorKind::Gateway, "0.0.0.0:5432", Some("n1.example:5432")),
+            (DoorKind::Postgres, "[::]:5433", Some("n1.example:5433")),
+            (
+                DoorKind::Gateway,
+                "169.254.169.254:80",
+                Some("n1.example:80"),
+            ),
+            (DoorKind::Gateway, "127.0.0.1:5432", None),
+            (DoorKind::Api, "169.254.169.254:80", Some(named)),
+            (
+                DoorKind::Store,
+                "127.0.0.1:80",
+                Some("n1-store.example:7379"),
+            ),
+            (
+                DoorKind::StorePeer,
+                "127.0.0.1:80",
+                Some("n1-store.example:7380"),
+            ),
+        ] {
+            assert_eq!(at(named, kind, door).as_deref(), wanted, "{kind:?} {door}");
+        }
+        for address in ["[::1]:7433", "127.0.0.1:7433", "localhost:7433"] {
+            let here = at(address, DoorKind::Gateway, "127.0.0.1:5432");
+            assert_eq!(here.as_deref(), Some("127.0.0.1:5432"));
         }
     }
 }
