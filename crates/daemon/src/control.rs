@@ -332,7 +332,10 @@ impl From<AppendError> for Refused {
             AppendError::Refused(Refusal::NotNext { .. } | Refusal::OtherChain { .. }) => {
                 (StatusCode::CONFLICT, true)
             }
-            AppendError::Refused(_) | AppendError::Ahead { .. } => (StatusCode::FORBIDDEN, false),
+            AppendError::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, false),
+            AppendError::Refused(_) | AppendError::Ahead { .. } | AppendError::IssuingCa(_) => {
+                (StatusCode::FORBIDDEN, false)
+            }
             AppendError::NoQuorum
             | AppendError::Unknown
             | AppendError::Forked(_)

@@ -10,18 +10,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_daemon::author::ClusterAuthor;
+use palisade_daemon::author::{AuthorError, ClusterAuthor, append_as};
 use palisade_daemon::import::{ImportError, import};
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{AppendError, Ledger, OpenError};
 use palisade_daemon::pki::{self, Pki};
 use palisade_daemon::store::{Store, StoreError};
 use palisade_daemon::user_list::UserList;
-use palisade_keys::{SecretKey, Zeroizing};
+use palisade_keys::{ScramVerifier, SecretKey, Zeroizing};
 use palisade_ledger::{
-    Author, Change, Continuity, Entry, Head, Millis, NewNode, NewToken, NewUser, NodeId,
-    Privileges, Proof, Refusal, TokenId, Uid, UserName, join_message, sign,
+    Author, Change, Continuity, Entry, Guard, Hash, Head, Millis, NewNode, NewToken, NewUser,
+    NodeId, Privileges, Proof, Refusal, StoreConfig, TokenId, Uid, UserName, join_message, sign,
 };
+use palisade_link::x509::{IssuingCa, Request};
 
 fn cluster() -> ClusterAuthor {
     ClusterAuthor::new(SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap())
@@ -328,4 +329,252 @@ async fn certificates_are_made_once_and_a_replaced_one_is_noticed() {
     );
     let key = pki::read_public_key(&layout.cluster_public_key()).unwrap();
     assert_eq!(key, cluster().key().public());
+}
+
+fn secret(byte: u8) -> SecretKey {
+    SecretKey::from_seed(Zeroizing::new([byte; 32])).unwrap()
+}
+
+/// Two users without a privilege, an operator and a node, each with the key of his number.
+async fn people(ledger: &Ledger) {
+    for (uid, name, privileges) in [
+        (10, "alice", Privileges::SELECT),
+        (11, "bob", Privileges::NONE),
+        (12, "operator", Privileges::USER_MANAGE | Privileges::SYSTEM),
+    ] {
+        let user = NewUser {
+            uid: Uid::new(uid).unwrap(),
+            name: UserName::new(name).unwrap(),
+            disabled: false,
+            superuser: false,
+            default_privileges: privileges,
+            public_key: Some(secret(u8::try_from(uid).unwrap()).public()),
+            password: None,
+        };
+        let change = Change::UserAdd { user };
+        cluster().append(ledger, change).await.unwrap();
+    }
+    let node = NewNode {
+        id: NodeId::FIRST,
+        key: secret(21).public(),
+        seal: [9; 32],
+        address: "node1.example.com:7433".parse().unwrap(),
+        hosts: Vec::new(),
+        store: None,
+    };
+    let change = Change::NodeAdd { node };
+    cluster().append(ledger, change).await.unwrap();
+}
+
+async fn by(ledger: &Ledger, uid: u8, change: Change) -> Result<Head, AppendError> {
+    let author = Author::User(Uid::new(uid.into()).unwrap());
+    match append_as(ledger, author, &secret(uid), change).await {
+        Err(AuthorError::Append(error)) => Err(error),
+        result => Ok(result.unwrap()),
+    }
+}
+
+async fn by_node(ledger: &Ledger, change: Change) -> Result<Head, AppendError> {
+    let author = Author::Node(NodeId::FIRST);
+    match append_as(ledger, author, &secret(21), change).await {
+        Err(AuthorError::Append(error)) => Err(error),
+        result => Ok(result.unwrap()),
+    }
+}
+
+/// The password number `n` of this user.
+fn password(uid: u8, n: u32) -> Change {
+    let mut salt = vec![0; 12];
+    salt.extend(n.to_be_bytes());
+    Change::UserPassword {
+        uid: Uid::new(uid.into()).unwrap(),
+        verifier: Some(ScramVerifier::from_parts(4096, salt, [8; 32], [9; 32]).unwrap()),
+    }
+}
+
+fn port(n: u32) -> Change {
+    Change::NodeSet {
+        id: NodeId::FIRST,
+        address: Some(
+            format!("node1.example.com:{}", 1000 + n % 1000)
+                .parse()
+                .unwrap(),
+        ),
+        hosts: None,
+        store: None,
+    }
+}
+
+/// A machine on which ten entries take a minute never comes to the bound; it would take this many.
+const SLOWEST: u32 = 500;
+
+/// Each entry stays for ever, and is verified by every reader: who needs no privilege for his own could
+/// fill the ledger until nobody can be disabled any more.
+#[tokio::test]
+async fn who_manages_nothing_can_not_fill_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    people(&ledger).await;
+    for node in [false, true] {
+        let (mut taken, mut refused) = (0, None);
+        while taken < SLOWEST && refused.is_none() {
+            let result = if node {
+                by_node(&ledger, port(taken)).await
+            } else {
+                by(&ledger, 10, password(10, taken)).await
+            };
+            match result {
+                Ok(_) => taken += 1,
+                Err(error) => refused = Some(error),
+            }
+        }
+        assert!(taken >= 10, "{taken}");
+        let error = refused.unwrap();
+        let AppendError::TooOften { seconds, .. } = error else {
+            panic!("{error}")
+        };
+        assert!((1..=6).contains(&seconds), "{error}");
+        // Others have their own turns.
+        by(&ledger, 11, password(11, taken + 1000 * u32::from(node)))
+            .await
+            .unwrap();
+    }
+    // Who was given a privilege is trusted with the ledger.
+    for n in 0..20 {
+        by(&ledger, 12, password(12, n)).await.unwrap();
+    }
+    let disable = Change::UserDisabled {
+        uid: Uid::new(10).unwrap(),
+        disabled: true,
+    };
+    by(&ledger, 12, disable).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    people(&ledger).await;
+    let before = ledger.now().head();
+    let none = Change::UserPassword {
+        uid: Uid::new(10).unwrap(),
+        verifier: None,
+    };
+    let same = Change::UserKey {
+        uid: Uid::new(10).unwrap(),
+        public_key: secret(10).public(),
+    };
+    let at_home = Change::NodeSet {
+        id: NodeId::FIRST,
+        address: Some("node1.example.com:7433".parse().unwrap()),
+        hosts: Some(Vec::new()),
+        store: None,
+    };
+    for result in [
+        by(&ledger, 10, none).await,
+        by(&ledger, 10, same).await,
+        by_node(&ledger, at_home).await,
+    ] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, AppendError::Refused(Refusal::Nothing(_))),
+            "{error}"
+        );
+    }
+    assert_eq!(ledger.now().head(), before);
+}
+
+/// `system` is not the right to choose where the ledger is kept, nor to bring a node that would keep a
+/// ledger by itself.
+#[tokio::test]
+async fn an_operator_does_not_split_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    people(&ledger).await;
+    for store in [StoreConfig::Managed, StoreConfig::Embedded] {
+        let refused = by(&ledger, 12, Change::StoreSet { store }).await;
+        assert!(matches!(
+            refused,
+            Err(AppendError::Refused(Refusal::Store(_)))
+        ));
+    }
+    let node = NewNode {
+        id: NodeId::new(2).unwrap(),
+        key: secret(22).public(),
+        seal: [9; 32],
+        address: "node2.example.com:7433".parse().unwrap(),
+        hosts: Vec::new(),
+        store: None,
+    };
+    let add = Change::NodeAdd { node };
+    let refused = by(&ledger, 12, add.clone()).await;
+    assert!(matches!(
+        refused,
+        Err(AppendError::Refused(Refusal::NotShared))
+    ));
+    // Nor does the cluster key by mistake.
+    cluster().append(&ledger, add).await.unwrap();
+    let store = StoreConfig::Embedded;
+    let refused = cluster().append(&ledger, Change::StoreSet { store }).await;
+    assert!(matches!(
+        refused,
+        Err(AuthorError::Append(AppendError::Refused(Refusal::Shared(
+            2
+        ))))
+    ));
+}
+
+/// What is an issuing CA by the ledger is one by every door: who has `system` could else end all
+/// certificates, or have them made by a key of his own.
+#[tokio::test]
+async fn an_issuing_ca_is_what_the_cluster_key_certified() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    people(&ledger).await;
+    let now = palisade_daemon::system::now();
+    let (own, _) = IssuingCa::create(cluster().key(), &[1], now).unwrap();
+    let (foreign, _) = IssuingCa::create(&secret(9), &[1], now).unwrap();
+    let request = Request {
+        common_name: "alice",
+        hosts: &[],
+        now,
+        lifetime: time::Duration::hours(1),
+        serial: &[2],
+    };
+    let leaf = own.user(&request).unwrap();
+    let longer = [own.certificate(), &[0]].concat();
+    for certificate in [
+        vec![0x30, 0x00],
+        b"no certificate".to_vec(),
+        foreign.certificate().to_vec(),
+        leaf.chain[0].clone(),
+        longer,
+    ] {
+        for uid in [12, 0] {
+            let change = Change::IssuingCaAdd {
+                certificate: certificate.clone(),
+            };
+            let result = match uid {
+                0 => cluster().append(&ledger, change).await,
+                uid => by(&ledger, uid, change).await.map_err(AuthorError::from),
+            };
+            let error = result.unwrap_err();
+            assert!(
+                matches!(error, AuthorError::Append(AppendError::IssuingCa(_))),
+                "{error}"
+            );
+        }
+    }
+    let certificate = own.certificate().to_vec();
+    let remove = Change::IssuingCaRemove {
+        certificate: Hash::of(&certificate),
+    };
+    by(&ledger, 12, Change::IssuingCaAdd { certificate })
+        .await
+        .unwrap();
+    let refused = by(&ledger, 12, remove).await;
+    assert!(matches!(
+        refused,
+        Err(AppendError::Refused(Refusal::Guard(Guard::ActiveCa)))
+    ));
 }

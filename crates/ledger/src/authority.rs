@@ -8,7 +8,8 @@
 //!   set, unset an object's ACL                 set_acl (on that object)
 //!   hba rules, settings, issuing CAs,          system
 //!   revocation, nodes, tokens, the cluster     (rules with `trust`: only a superuser)
-//!   secret, the store, alerts                  (an etcd of somebody else's: only a superuser)
+//!   secret, alerts
+//!   where the ledger is kept                   a superuser
 //!   join by a token or the secret              the joining node itself, with the secret's signature
 //!   rotate own node key                        that node, by its old key
 //!   own address, fewer own names               that node; else system
@@ -21,8 +22,9 @@ use palisade_hba::{Method, Rules};
 
 use crate::address::NodeAddress;
 use crate::change::{Change, NewUser};
-use crate::entry::{Author, Entry};
-use crate::name::{Uid, UserName};
+use crate::entry::{Author, Entry, Hash};
+use crate::guard::Guard;
+use crate::name::Uid;
 use crate::node::{Node, NodeId, StoreAddress, StoreConfig};
 use crate::object::ObjectName;
 use crate::privileges::Privileges;
@@ -254,21 +256,31 @@ fn without_trust(author: &User, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Who moves the ledger to an etcd of his own can keep every entry from it: that takes a superuser. An
-/// entry of somebody else who has `system` has no effect; a store that takes in a new one refuses it.
-/// Gives who the author is.
-pub(crate) fn store_needs_superuser(state: &State, entry: &Entry) -> Option<UserName> {
-    let Change::StoreSet {
-        store: StoreConfig::Endpoints(_),
-    } = entry.change
-    else {
-        return None;
-    };
-    let Author::User(uid) = entry.author else {
-        return None;
-    };
-    let author = state.user(uid).filter(|user| !user.superuser)?;
-    Some(author.name.clone())
+/// Why an entry that may stand in the ledger has no effect, if it has none. A store that takes in a
+/// new one refuses it.
+pub(crate) fn without_effect(state: &State, entry: &Entry) -> Option<Refusal> {
+    if let Change::StoreSet { store } = &entry.change {
+        return store_stays(state, entry.author, store);
+    }
+    if let Change::IssuingCaRemove { certificate } = &entry.change {
+        let signs = state.active_ca().map(Hash::of);
+        let guarded = signs == Some(*certificate) && entry.author != Author::Cluster;
+        return guarded.then_some(Refusal::Guard(Guard::ActiveCa));
+    }
+    None
+}
+
+/// Who moves the ledger can keep every entry from it, or everybody from appending: that takes a
+/// superuser. On one node alone it lies only where there is one: others would each go on by
+/// themselves, and who is disabled on one would log in on the next.
+fn store_stays(state: &State, author: Author, store: &StoreConfig) -> Option<Refusal> {
+    if let Author::User(uid) = author
+        && let Some(user) = state.user(uid).filter(|user| !user.superuser)
+    {
+        return Some(Refusal::Store(user.name.clone()));
+    }
+    let nodes = state.nodes().len();
+    (*store == StoreConfig::Embedded && nodes > 1).then_some(Refusal::Shared(nodes))
 }
 
 /// How much a user is or would be allowed.

@@ -72,7 +72,7 @@ impl fmt::Display for Millis {
 }
 
 /// Who made a change, and so whose key signed it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Author {
     /// The cluster key, whose name is `>[HAL_9000]<`.

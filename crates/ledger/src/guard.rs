@@ -20,6 +20,12 @@ pub enum Guard {
          add such a rule, or use the cluster key"
     )]
     NoWayIn,
+    /// No CA that signs.
+    #[error(
+        "it is the issuing CA that signs, and without one nobody logs in by a certificate; let another one \
+         sign first (palisade ca rotate), or use the cluster key"
+    )]
+    ActiveCa,
     /// No member node.
     #[error("it would leave no node; add another one first, or use the cluster key")]
     LastNode,

@@ -120,20 +120,39 @@ impl UserName {
     }
 }
 
-/// Characters that show as nothing or turn the text around them (Unicode, general category Cf): with
-/// them two names look the same.
+/// Characters that show as nothing or turn the text around them: with them two names look the same.
+/// They are Unicode's `Default_Ignorable_Code_Point`, and those that look blank. The list stands here
+/// so that it is the same in every version: whether an entry is one depends on it.
 fn is_unseen(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'
+            | '\u{34f}'
             | '\u{61c}'
-            | '\u{180e}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            // Blank in braille.
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            // Around notes between the lines.
             | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
+            // How hieroglyphs are joined.
+            | '\u{13430}'..='\u{13440}'
+            // Fills a place among Khitan letters.
+            | '\u{16fe4}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            // A note's head that is none, and where beams and slurs begin and end.
+            | '\u{1d159}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
@@ -207,6 +226,28 @@ mod tests {
             "root\u{200b}",
             "\u{202e}toor",
             "ro\u{ad}ot",
+            // Of no category that says so, and unseen all the same.
+            "root\u{115f}",
+            "root\u{1160}",
+            "root\u{3164}",
+            "root\u{ffa0}",
+            "root\u{2800}",
+            "root\u{34f}",
+            "root\u{17b4}",
+            "root\u{17b5}",
+            "root\u{180b}",
+            "root\u{180f}",
+            "root\u{fe00}",
+            "root\u{fe0f}",
+            "root\u{fff0}",
+            "root\u{16fe4}",
+            "root\u{1bca0}",
+            "root\u{1d159}",
+            "root\u{1d173}",
+            "root\u{13430}",
+            "root\u{e0100}",
+            "root\u{e01ef}",
+            "root\u{e0fff}",
         ] {
             assert!(UserName::new(name).is_err(), "{name:?}");
         }

@@ -6,9 +6,10 @@ use palisade_hba::Rules;
 use palisade_keys::PublicKey;
 
 use crate::change::{Change, Setting};
-use crate::entry::{Entry, Hash};
+use crate::entry::{Author, Entry, Hash};
 use crate::limits;
 use crate::name::{Uid, UserName};
+use crate::node::StoreConfig;
 use crate::privileges::Privileges;
 use crate::state::{State, trim};
 use crate::verify::Refusal;
@@ -114,6 +115,70 @@ pub(crate) fn check(state: &State, entry: &Entry) -> Result<(), Refusal> {
         | Change::CertificateIssued { .. }
         | Change::AlertAdd { .. }
         | Change::AlertRemove { .. } => fleet::check(state, entry),
+    }
+}
+
+/// Whether a change that is sound says anything new. Asked of what those say of themselves whom nobody
+/// gave a privilege, and of nodes that come before the ledger is shared.
+pub(crate) fn check_news(state: &State, entry: &Entry) -> Result<(), Refusal> {
+    let nothing = |same: bool, what| {
+        let nothing = same.then_some(Refusal::Nothing(what));
+        nothing.map_or(Ok(()), Err)
+    };
+    match &entry.change {
+        Change::UserKey { uid, public_key } => {
+            let key = state.user(*uid).and_then(|user| user.public_key);
+            nothing(key == Some(*public_key), "this is the user's key already")
+        }
+        Change::UserPassword { uid, verifier } => {
+            let password = state.user(*uid).map(|user| &user.password);
+            nothing(password == Some(verifier), "the password is so already")
+        }
+        Change::NodeSet {
+            id,
+            address,
+            hosts,
+            store,
+        } => {
+            let same = state.node(*id).is_some_and(|node| {
+                address.as_ref().is_none_or(|new| *new == node.address)
+                    && hosts.as_ref().is_none_or(|new| *new == node.hosts)
+                    && (store.is_none() || *store == node.store)
+            });
+            nothing(same, "the node is called so already")
+        }
+        Change::NodeAdd { .. } | Change::NodeJoin { .. } => {
+            // While nobody said where the ledger is kept, the nodes' own configuration may.
+            let said = state.store_entry() > 0 || matches!(entry.author, Author::User(_));
+            let second = state.nodes().len() > 0 && *state.store() == StoreConfig::Embedded;
+            (said && second)
+                .then_some(Refusal::NotShared)
+                .map_or(Ok(()), Err)
+        }
+        Change::Genesis { .. }
+        | Change::UserAdd { .. }
+        | Change::UserSet { .. }
+        | Change::UserDisabled { .. }
+        | Change::UserRemove { .. }
+        | Change::UserImport { .. }
+        | Change::AclSet { .. }
+        | Change::AclUnset { .. }
+        | Change::HbaSet { .. }
+        | Change::SettingSet { .. }
+        | Change::IssuingCaAdd { .. }
+        | Change::IssuingCaRemove { .. }
+        | Change::IssuingCaActivate { .. }
+        | Change::CertificateRevoke { .. }
+        | Change::CertificateIssued { .. }
+        | Change::NodeApprove { .. }
+        | Change::NodeRemove { .. }
+        | Change::NodeRotate { .. }
+        | Change::TokenCreate { .. }
+        | Change::TokenRevoke { .. }
+        | Change::SecretSet { .. }
+        | Change::StoreSet { .. }
+        | Change::AlertAdd { .. }
+        | Change::AlertRemove { .. } => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use palisade_hba::Rules;
 use palisade_keys::PublicKey;
 
-use crate::authority::store_needs_superuser;
+use crate::authority::{Need, without_effect};
 use crate::certificate::CertificateKind;
 use crate::change::{Change, ImportedUser, Setting};
 use crate::entry::{Author, Entry, Hash, Head, Millis};
@@ -93,8 +93,9 @@ impl State {
         self.head
     }
 
-    /// The ledger's time: the next entry's may not be before. It is that of the last entry whose author
-    /// is a user or the cluster key: a node, of which a cluster has many, does not move it.
+    /// The ledger's time: the next entry's may not be before. It is that of the last entry by the
+    /// cluster key, or by a user about more than himself: nodes, and users who manage nothing, of which a
+    /// cluster has many, do not move it.
     #[must_use]
     pub fn time(&self) -> Millis {
         self.time
@@ -237,7 +238,7 @@ impl State {
             });
         }
         self.time = self.time_after(entry);
-        if store_needs_superuser(self, entry).is_none() {
+        if without_effect(self, entry).is_none() {
             self.change(&entry.change, entry.seq, self.time);
         }
         self.head = verified.head();
@@ -245,11 +246,12 @@ impl State {
     }
 
     /// The ledger's time once it has `entry`. A stolen node could write straight into the store, where
-    /// nobody's clock is asked, and set it to the year 9999: every token would count as expired, and
-    /// everything that is past would be forgotten.
+    /// nobody's clock is asked, and set it to the year 9999, by itself or with any user's key: every token
+    /// would count as expired, and everything that is past would be forgotten.
     pub(crate) fn time_after(&self, entry: &Entry) -> Millis {
         match entry.author {
             Author::Node(_) => self.time,
+            Author::User(_) if matches!(Need::of(&entry.change), Need::Oneself(_)) => self.time,
             Author::Cluster | Author::User(_) => entry.time,
         }
     }

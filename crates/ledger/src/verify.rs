@@ -67,14 +67,19 @@ impl Verified {
         }
     }
 
-    /// Refuses it if it has no effect on `state` (the one that it was verified against), since it moves
-    /// the ledger to an etcd of its author's choice and he is no superuser. A store that takes in a
-    /// new entry asks this; one that reads an old entry back does not.
+    /// Refuses it if it has no effect on `state` (the one that it was verified against): it moves the
+    /// ledger and its author is no superuser, or it leaves several nodes with a ledger each, or none of
+    /// them with a CA that signs. A store that takes in a new entry asks this; one that reads an old
+    /// entry back does not.
     pub fn check_effect(&self, state: &State) -> Result<(), Refusal> {
-        match authority::store_needs_superuser(state, &self.entry) {
-            Some(author) => Err(Refusal::Store(author)),
-            None => Ok(()),
-        }
+        authority::without_effect(state, &self.entry).map_or(Ok(()), Err)
+    }
+
+    /// Refuses it if a user or node says of itself what `state` says already, or a second node comes to
+    /// a ledger that the first one keeps by itself. A store that takes in a new entry asks this; one
+    /// that reads an old entry back does not.
+    pub fn check_news(&self, state: &State) -> Result<(), Refusal> {
+        sense::check_news(state, &self.entry)
     }
 
     /// The head of the chain that ends with this entry.
@@ -154,12 +159,24 @@ pub enum Refusal {
         "user {0} may not set rules with the method trust, by which anybody logs in as anybody: only a superuser may"
     )]
     Trust(UserName),
-    /// Who chooses the etcd decides what gets into the ledger.
+    /// Who chooses where the ledger is kept decides what gets into it.
     #[error(
-        "user {0} may not move the ledger to another etcd, whose owner could keep every change from it: \
+        "user {0} may not move the ledger, for who says where it is kept could keep every change from it: \
          only a superuser may"
     )]
     Store(UserName),
+    /// Each node would have a ledger of its own.
+    #[error(
+        "{0} nodes share the ledger, those included that wait for approval: it can lie on one node alone when \
+         the others were removed"
+    )]
+    Shared(usize),
+    /// The first node keeps the ledger by itself.
+    #[error(
+        "this cluster keeps its ledger on one node, and a second one could not read it: palisade store move \
+         managed, then try again"
+    )]
+    NotShared,
     /// Its author is no node.
     #[error("its author, node {0}, is not a node of the cluster")]
     UnknownNode(NodeId),

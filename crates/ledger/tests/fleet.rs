@@ -12,10 +12,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{EXPIRES, World, address, alert, cluster_key, issued, node_id, uid};
+use common::{
+    EXPIRES, World, address, alert, cluster_key, issued, join, node, node_id, public, uid, verifier,
+};
 use palisade_ledger::{
-    AlertTarget, Author, CertificateKind, Change, Hash, ImportedUser, Issued, Millis, NewAlert,
-    Privileges, Refusal, StoreConfig, limits, sign, verify,
+    AlertTarget, Author, CertificateKind, Change, Guard, Hash, ImportedUser, Issued, Millis,
+    NewAlert, Privileges, Refusal, StoreConfig, limits, sign, verify,
 };
 
 fn issue(certificate: Issued) -> Change {
@@ -326,12 +328,9 @@ fn a_new_ca_signs_nothing_until_it_is_activated() {
     // Back, and the one that signs taken away.
     world.does("root", activate(&old));
     assert_eq!(world.state.active_ca(), Some(&old[..]));
-    world.does(
-        "root",
-        Change::IssuingCaRemove {
-            certificate: Hash::of(&old),
-        },
-    );
+    world.force(Change::IssuingCaRemove {
+        certificate: Hash::of(&old),
+    });
     assert_eq!(world.state.active_ca(), Some(&new[..]));
     assert_eq!(World::new().state.active_ca(), None);
 }
@@ -345,12 +344,9 @@ fn a_removed_ca_never_comes_back() {
         certificate: certificate.to_vec(),
     };
     world.does("root", add(&second));
-    world.does(
-        "root",
-        Change::IssuingCaRemove {
-            certificate: Hash::of(&first),
-        },
-    );
+    world.force(Change::IssuingCaRemove {
+        certificate: Hash::of(&first),
+    });
     assert!(world.state.was_ca_removed(&Hash::of(&first)));
     assert!(!world.state.was_ca_removed(&Hash::of(&second)));
     let again = world.tries("root", add(&first)).unwrap_err();
@@ -401,39 +397,178 @@ fn the_store_is_reached_by_tls_alone() {
     assert_eq!(world.state.store_entry(), world.state.head().seq);
 }
 
-/// Who chooses the etcd can keep every entry from the ledger, his own removal too.
+/// What `author` says is sound, and is refused where it is new for this reason; written straight into
+/// a shared store it changes nothing.
+fn is_without_effect(world: &World, author: &str, change: Change, reason: Refusal) {
+    let mut world = world.clone();
+    let verified = if author == "cluster" {
+        world.attempt(Author::Cluster, &cluster_key(), change)
+    } else {
+        world.tries(author, change)
+    };
+    let verified = verified.unwrap();
+    assert_eq!(verified.check_effect(&world.state), Err(reason));
+    let before = world.state.clone();
+    world.apply(&verified);
+    let (store, entry) = (world.state.store(), world.state.store_entry());
+    assert_eq!((store, entry), (before.store(), before.store_entry()));
+    assert!(world.state.issuing_cas().eq(before.issuing_cas()));
+}
+
+/// Who chooses where the ledger is kept can keep every entry from it, his own removal too.
 #[test]
-fn the_ledger_moves_to_a_superusers_etcd_alone() {
+fn a_superuser_alone_moves_the_ledger() {
     let mut world = World::with_nodes();
     world.does(
         "root",
         Change::UserSet {
             uid: uid(2),
             superuser: None,
-            default_privileges: Some(Privileges::SYSTEM),
+            default_privileges: Some(Privileges::ALL),
         },
     );
     let set = |store| Change::StoreSet { store };
     let elsewhere = StoreConfig::Endpoints(vec!["https://etcd.example.net:2379".to_owned()]);
-    let refused = world.tries("target", set(elsewhere.clone())).unwrap();
-    let name = palisade_ledger::UserName::new("target").unwrap();
-    assert_eq!(
-        refused.check_effect(&world.state),
-        Err(Refusal::Store(name))
-    );
-    // Written straight into the store it has no effect.
-    world.apply(&refused);
-    assert_eq!(world.state.store(), &StoreConfig::Embedded);
-    assert_eq!(world.state.store_entry(), 0);
-    let own = world.tries("target", set(StoreConfig::Managed)).unwrap();
-    assert_eq!(own.check_effect(&world.state), Ok(()));
-    let superuser = world.tries("root", set(elsewhere.clone())).unwrap();
-    assert_eq!(superuser.check_effect(&world.state), Ok(()));
-    world.apply(&superuser);
+    let own = || Refusal::Store(palisade_ledger::UserName::new("target").unwrap());
+    is_without_effect(&world, "target", set(elsewhere.clone()), own());
+    is_without_effect(&world, "target", set(StoreConfig::Managed), own());
+    world.does("root", set(elsewhere.clone()));
     assert_eq!(world.state.store(), &elsewhere);
+    // Nobody would found an etcd of the nodes' own, and nothing could be appended any more.
+    is_without_effect(&world, "target", set(StoreConfig::Managed), own());
+    is_without_effect(&world, "target", set(StoreConfig::Embedded), own());
+    let superuser = world.tries("root", set(StoreConfig::Managed)).unwrap();
+    assert_eq!(superuser.check_effect(&world.state), Ok(()));
     let mut rescued = World::with_nodes();
     rescued.force(set(elsewhere.clone()));
     assert_eq!(rescued.state.store(), &elsewhere);
+}
+
+/// Each node would go on by itself: who is disabled on one would log in on the others.
+#[test]
+fn the_ledger_lies_on_one_node_only_when_there_is_one() {
+    let mut world = World::with_nodes();
+    let set = |store| Change::StoreSet { store };
+    world.force(set(StoreConfig::Managed));
+    let split = set(StoreConfig::Embedded);
+    for author in ["root", "cluster"] {
+        is_without_effect(&world, author, split.clone(), Refusal::Shared(3));
+    }
+    world.does("root", Change::NodeRemove { id: node_id(2) });
+    // Node 3 waits for approval, and would be a member then.
+    is_without_effect(&world, "root", split.clone(), Refusal::Shared(2));
+    world.does("root", Change::NodeRemove { id: node_id(3) });
+    let alone = world.tries("root", split).unwrap();
+    assert_eq!(alone.check_effect(&world.state), Ok(()));
+    world.apply(&alone);
+    assert_eq!(world.state.store(), &StoreConfig::Embedded);
+    // And so it stays: a node that comes finds the ledger shared, or is refused.
+    let add = |number| Change::NodeAdd { node: node(number) };
+    let by_cluster = |world: &World| world.attempt(Author::Cluster, &cluster_key(), add(5));
+    for second in [
+        world.tries("root", add(5)),
+        world.tries("node 5", join(node(5), "open")),
+        by_cluster(&world),
+    ] {
+        let news = second.unwrap().check_news(&world.state);
+        assert_eq!(news, Err(Refusal::NotShared));
+    }
+    world.force(set(StoreConfig::Managed));
+    let second = world.tries("root", add(5)).unwrap();
+    assert_eq!(second.check_news(&world.state), Ok(()));
+}
+
+/// Before anybody said where the ledger is kept, the first node keeps it, or shares it by its
+/// configuration: that is for the holder of the cluster key to know.
+#[test]
+fn a_second_node_finds_the_ledger_shared() {
+    let world = World::peopled();
+    let add = |number| Change::NodeAdd { node: node(number) };
+    let first = world.tries("root", add(1)).unwrap();
+    assert_eq!(first.check_news(&world.state), Ok(()));
+    let world = World::with_nodes();
+    let more = world.tries("root", add(5)).unwrap();
+    assert_eq!(more.check_news(&world.state), Err(Refusal::NotShared));
+    let more = world.attempt(Author::Cluster, &cluster_key(), add(5));
+    assert_eq!(more.unwrap().check_news(&world.state), Ok(()));
+}
+
+/// A new entry that changes nothing fills the ledger and says nothing.
+#[test]
+fn what_changes_nothing_about_oneself_is_no_news() {
+    let mut world = World::with_nodes();
+    let refused = |world: &World, author: &str, change: Change| {
+        let verified = world.tries(author, change).unwrap();
+        let news = verified.check_news(&world.state);
+        assert!(matches!(news, Err(Refusal::Nothing(_))), "{news:?}");
+    };
+    let password = |verifier| Change::UserPassword {
+        uid: uid(2),
+        verifier,
+    };
+    refused(&world, "target", password(None));
+    world.does("target", password(Some(verifier())));
+    refused(&world, "target", password(Some(verifier())));
+    let key = |name| Change::UserKey {
+        uid: uid(2),
+        public_key: public(name),
+    };
+    refused(&world, "target", key("target"));
+    let other = world.tries("target", key("another")).unwrap();
+    assert_eq!(other.check_news(&world.state), Ok(()));
+    let node = world.state.node(node_id(2)).unwrap().clone();
+    let set = |address, hosts, store| Change::NodeSet {
+        id: node_id(2),
+        address,
+        hosts,
+        store,
+    };
+    let all = set(
+        Some(node.address.clone()),
+        Some(node.hosts.clone()),
+        node.store.clone(),
+    );
+    refused(&world, "node 2", all);
+    refused(&world, "root", set(Some(node.address.clone()), None, None));
+    refused(&world, "node 2", set(None, None, node.store));
+    let fewer = set(None, Some(Vec::new()), None);
+    let fewer = world.tries("node 2", fewer).unwrap();
+    assert_eq!(fewer.check_news(&world.state), Ok(()));
+}
+
+/// Without a CA that signs, every certificate log-in ends, and no revocation list can be made.
+#[test]
+fn the_ca_that_signs_is_removed_by_the_cluster_key_alone() {
+    let mut world = World::with_nodes();
+    let first = world.state.active_ca().unwrap().to_vec();
+    let remove = |der: &[u8]| Change::IssuingCaRemove {
+        certificate: Hash::of(der),
+    };
+    let guarded = || Refusal::Guard(Guard::ActiveCa);
+    is_without_effect(&world, "root", remove(&first), guarded());
+    // Nor by way of another one.
+    let second = vec![0x30, 0x01, 0x00];
+    world.does(
+        "root",
+        Change::IssuingCaAdd {
+            certificate: second.clone(),
+        },
+    );
+    is_without_effect(&world, "root", remove(&first), guarded());
+    world.does(
+        "root",
+        Change::IssuingCaActivate {
+            certificate: Hash::of(&second),
+        },
+    );
+    is_without_effect(&world, "root", remove(&second), guarded());
+    let old = world.tries("root", remove(&first)).unwrap();
+    assert_eq!(old.check_effect(&world.state), Ok(()));
+    world.apply(&old);
+    assert!(world.state.was_ca_removed(&Hash::of(&first)));
+    is_without_effect(&world, "root", remove(&second), guarded());
+    world.force(remove(&second));
+    assert_eq!(world.state.active_ca(), None);
 }
 
 // --- Alerts ---

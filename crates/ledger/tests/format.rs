@@ -302,12 +302,33 @@ fn another_verifier_knows_that_a_key_has_one_owner_and_a_ca_one_life() {
         offered.offer_step(&world, "root", Change::UserAdd { user: with }, None);
     }
     let ca = vec![0x30, 0x00];
-    world.does(
-        "root",
-        Change::IssuingCaRemove {
-            certificate: Hash::of(&ca),
+    let remove = Change::IssuingCaRemove {
+        certificate: Hash::of(&ca),
+    };
+    // The one that signs goes by the cluster key alone.
+    world.does("root", remove.clone());
+    let by_it = || certificate(0x91, CertificateKind::Server, "node2.example.com");
+    offered.offer_step(&world, "node 1", by_it(), None);
+    let again = Change::IssuingCaAdd {
+        certificate: ca.clone(),
+    };
+    offered.offer_step(&world, "root", again, None);
+    let mut rotated = world.clone();
+    let second = vec![0x30, 0x01, 0x00];
+    let (add, activate) = (
+        Change::IssuingCaAdd {
+            certificate: second.clone(),
+        },
+        Change::IssuingCaActivate {
+            certificate: Hash::of(&second),
         },
     );
+    for change in [add, activate, remove.clone()] {
+        rotated.does("root", change);
+    }
+    offered.offer_step(&rotated, "node 1", by_it(), None);
+    world.force(remove);
+    offered.offer_step(&world, "node 1", by_it(), None);
     for certificate in [ca, vec![0x30, 0x01, 0x00]] {
         let add = Change::IssuingCaAdd { certificate };
         offered.offer_step(&world, "root", add, None);

@@ -204,6 +204,35 @@ fn a_nodes_clock_is_its_own() {
     assert_eq!(revoked.unwrap().1.at, world.state.time());
 }
 
+/// With the identity of a member in etcd and any user's key, one without a privilege too, it would else
+/// be the same: no token could be made or used until the cluster key went back.
+#[test]
+fn who_manages_nothing_does_not_move_the_time() {
+    let mut world = World::with_nodes();
+    let before = world.state.time();
+    let own = [
+        Change::UserPassword {
+            uid: uid(2),
+            verifier: None,
+        },
+        Change::UserKey {
+            uid: uid(2),
+            public_key: public("target"),
+        },
+    ];
+    for change in own {
+        let mut entry = world.next(Author::User(uid(2)), change);
+        entry.time = Millis(limits::MAX_TIME_MILLIS);
+        let bytes = sign(&entry, &key("target")).unwrap();
+        let verified = verify(&world.state, &bytes).unwrap();
+        world.apply(&verified);
+        assert_eq!(world.state.time(), before);
+    }
+    world.does("node 5", join(node(5), "open"));
+    world.does("root", Change::SecretSet { key: None });
+    assert!(world.state.time() > before);
+}
+
 #[test]
 fn a_revoked_token_joins_nobody() {
     let mut world = World::with_nodes();

@@ -242,8 +242,11 @@ def plain(text):
     return text
 
 
-UNSEEN = [(0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E), (0x200B, 0x200F), (0x202A, 0x202E)]
-UNSEEN += [(0x2060, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F)]
+UNSEEN = [(0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)]
+UNSEEN += [(0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F)]
+UNSEEN += [(0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)]
+UNSEEN += [(0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x13430, 0x13440), (0x16FE4, 0x16FE4)]
+UNSEEN += [(0x1BCA0, 0x1BCA3), (0x1D159, 0x1D159), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)]
 
 
 def name_of(value):
@@ -648,7 +651,11 @@ class State:
         self.seq, self.hash, self.time = entry.seq, digest, self.time_after(entry)
 
     def time_after(self, entry):
-        return entry.time if entry.node is None else self.time
+        return self.time if entry.node is not None or entry.number in (5, 6) else entry.time
+
+    def signs(self):
+        """The CA that signs leaf certificates; there is one."""
+        return next((ca for ca in self.cas if sha256(ca) == self.active), self.cas[0])
 
     def superusers(self):
         return sum(user["superuser"] and not user["disabled"] for user in self.users.values())
@@ -940,7 +947,7 @@ class State:
             del self.acls[tuple(fields)]
         elif number == 11:
             self.cas.append(fields[0])
-        elif number == 12:
+        elif number == 12 and (entry.cluster or sha256(self.signs()) != fields[0]):
             self.cas = [ca for ca in self.cas if sha256(ca) != fields[0]]
             self.removed_cas.add(fields[0])
         elif number == 13:

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use palisade_ledger::{Millis, State, StoreConfig, Verified, limits::MAX_BATCH, verify};
+use palisade_ledger::{State, StoreConfig, Verified, limits::MAX_BATCH};
 
+use super::admission::{Turns, admit};
 use super::error::AppendError;
 use super::writer::{Append, Writer, answer};
 use crate::system;
@@ -13,12 +14,14 @@ impl Writer {
     /// Whether entries may go to the local copy alone. Not while the ledger is shared, nor when it was
     /// shared under the same entry before this start: then the configuration names an etcd that is yet
     /// to be attached, and others append there. The only node of a cluster may go on by itself: to
-    /// start the etcd that the ledger is to be kept in, it needs entries.
+    /// start the etcd that the ledger is to be kept in, it needs entries. Where an entry says that the
+    /// ledger lies on one node, it is that one.
     pub(super) fn is_local(&self) -> bool {
         let state = self.publish.borrow();
         let alone = state.members().count() <= 1;
         match state.store() {
-            StoreConfig::Embedded => alone || self.shared_under != Some(state.store_entry()),
+            StoreConfig::Embedded if state.store_entry() > 0 => alone,
+            StoreConfig::Embedded => alone || self.shared_under != Some(0),
             StoreConfig::Managed => !self.was_attached && alone,
             StoreConfig::Endpoints(_) => false,
         }
@@ -28,7 +31,12 @@ impl Writer {
     pub(super) fn commit(&mut self) {
         while !self.waiting.is_empty() && self.is_local() {
             let mut state = State::clone(&self.publish.borrow());
-            let (accepted, waiters) = admit_batch(&mut self.waiting, &mut state, &Limits::LOCAL);
+            let (accepted, waiters) = admit_batch(
+                &mut self.waiting,
+                &mut state,
+                &Limits::LOCAL,
+                &mut self.turns,
+            );
             if accepted.is_empty() {
                 continue;
             }
@@ -71,6 +79,7 @@ pub(super) fn admit_batch(
     waiting: &mut VecDeque<Append>,
     state: &mut State,
     limits: &Limits,
+    turns: &mut Turns,
 ) -> (Vec<Verified>, Vec<Append>) {
     let now = system::millis();
     let (mut accepted, mut waiters) = (Vec::new(), Vec::new());
@@ -84,7 +93,7 @@ pub(super) fn admit_batch(
         let Some(append) = waiting.pop_front() else {
             break;
         };
-        match admit(state, &append.bytes, now) {
+        match admit(state, &append.bytes, now, turns) {
             Ok(verified) => {
                 accepted.push(verified);
                 waiters.push(append);
@@ -93,20 +102,4 @@ pub(super) fn admit_batch(
         }
     }
     (accepted, waiters)
-}
-
-fn admit(state: &mut State, bytes: &[u8], now: Millis) -> Result<Verified, AppendError> {
-    let verified = verify(state, bytes)?;
-    // Where the ledger's time ran ahead already, everybody signs at that time: what may not be is that
-    // an entry moves it further.
-    if verified.is_ahead_of(now) && verified.entry().time > state.time() {
-        let time = verified.entry().time;
-        return Err(AppendError::Ahead { time, now });
-    }
-    verified.check_clock(state, now)?;
-    verified.check_effect(state)?;
-    state
-        .apply(&verified)
-        .map_err(|stale| AppendError::Store(stale.to_string()))?;
-    Ok(verified)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with the ledger.
 
-use palisade_ledger::{Millis, Refusal, Stale};
+use palisade_ledger::{Author, Millis, Refusal, Stale};
+use palisade_link::x509::IssueError;
 
 use crate::store::StoreError;
 
@@ -45,6 +46,17 @@ pub enum AppendError {
         /// This node's.
         now: Millis,
     },
+    /// Its author said too much about himself lately.
+    #[error("{author} made too many entries about itself; try again in {seconds} seconds")]
+    TooOften {
+        /// Who.
+        author: Author,
+        /// When he may again.
+        seconds: u64,
+    },
+    /// The certificate is none of an issuing CA that the cluster key certified.
+    #[error(transparent)]
+    IssuingCa(#[from] IssueError),
     /// The store takes nothing: too few of its members are there, or none can be reached. The entry
     /// was not stored.
     #[error("no quorum: refusing mutation")]

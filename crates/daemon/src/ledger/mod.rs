@@ -13,6 +13,7 @@
 //! attached, its transaction comes before the local one: the local copy is always a prefix of what
 //! etcd acknowledged. Without a quorum nothing is appended, and the last verified state stands.
 
+mod admission;
 mod attached;
 mod embedded;
 mod error;

@@ -9,6 +9,7 @@ use palisade_link::api::{StoreKind, StoreStatus};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::admission::Turns;
 use super::attached::{Attached, Woken};
 use super::error::AppendError;
 use super::event::LedgerEvent;
@@ -66,6 +67,7 @@ pub(super) struct Writer {
     /// Hashes of the stored entries, by their number.
     pub(super) chain: Vec<Hash>,
     pub(super) waiting: VecDeque<Append>,
+    pub(super) turns: Turns,
     attached: Option<Attached>,
     pub(super) was_attached: bool,
     /// The entry under which the ledger was shared when that was noted last, in this run or before.
@@ -90,6 +92,7 @@ impl Writer {
             events,
             chain,
             waiting: VecDeque::new(),
+            turns: Turns::default(),
             attached: None,
             was_attached: false,
         }

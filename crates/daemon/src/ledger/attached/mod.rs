@@ -284,7 +284,8 @@ impl Attached {
             return self.probe();
         }
         let mut state = self.replica.state().as_ref().clone();
-        let (batch, waiters) = admit_batch(&mut writer.waiting, &mut state, &BATCH);
+        let (batch, waiters) =
+            admit_batch(&mut writer.waiting, &mut state, &BATCH, &mut writer.turns);
         let heads: Vec<Head> = batch.iter().map(Verified::head).collect();
         match self.replica.propose(batch) {
             Some((id, transaction)) => {
