@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cluster, OpenSession, Process, fails, ok, palisade};
+use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade};
 use palisade_daemon::author::ClusterAuthor;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
@@ -27,7 +27,7 @@ use palisade_testkit::{free_port, poll};
 use time::OffsetDateTime;
 
 /// For what the nodes do by themselves within a moment.
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_mins(2);
 
 /// A cluster whose PostgreSQL listens itself, too.
 struct Open {
@@ -468,10 +468,8 @@ fn the_issuing_ca_is_rotated_under_open_sessions() {
 fn three_nodes_get_another_ca_under_open_sessions() {
     let temp = palisade_testkit::temp_dir().unwrap();
     let dir = temp.path().join("cluster");
-    let mut up = palisade();
-    up.args(["up", "--verbose", "--nodes", "3", "--dir"])
-        .arg(&dir);
-    up.args(["--listen", &format!("127.0.0.1:{}", free_port().unwrap())]);
+    let mut up = Doors::new(3).up(&dir);
+    up.args(["--nodes", "3"]);
     let process = Process::start(&mut up, &temp.path().join("log"), "Ctrl-C stops");
     let log = process.log();
     let port = |line: &str| {

@@ -32,6 +32,7 @@ async fn a_command_needs_its_own_challenge_and_its_authors_key() {
     cluster.stop();
     let mut daemon = cluster.daemon();
     daemon.env("PALISADE_SECURITY_ENABLE_PURGE_ALL", "true");
+    daemon.env("PALISADE_SECURITY_ENABLE_STOP", "true");
     let _daemon = Process::start(&mut daemon, &cluster.path("daemon.log"), "serving at");
     let client = Client::new(cluster.dir().join("control.sock"));
     let admin = credentials(&cluster.admin("credentials")).secret_key;
@@ -51,15 +52,17 @@ async fn a_command_needs_its_own_challenge_and_its_authors_key() {
     let other_node = signed(&admin, 1, key, &other_node);
     let mut other_command = signed(&admin, 1, key, &challenge().await);
     other_command.command = r#""stop""#.to_owned();
-    for bad in [
-        &forged,
-        &nobody,
-        &invented,
-        &elsewhere,
-        &other_node,
-        &other_command,
+    let unsigned = "not signed by a user";
+    for (bad, reason) in [
+        (&forged, unsigned),
+        (&nobody, unsigned),
+        (&invented, "the challenge is unknown"),
+        (&elsewhere, unsigned),
+        (&other_node, "signed for another node"),
+        (&other_command, unsigned),
     ] {
-        assert!(client.command(bad).await.is_err(), "{bad:?}");
+        let told = client.command(bad).await.unwrap_err().to_string();
+        assert!(told.contains(reason), "{bad:?}: {told}");
     }
     assert_eq!(cluster.sql("admin", "SELECT count(*) FROM t"), "0");
 

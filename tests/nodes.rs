@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cluster, OpenSession, Process, fails, ok, palisade, said};
+use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade, said};
 use fleet::{Machine, json, secret_file};
 use palisade_testkit::{TempDir, poll, temp_dir};
 
@@ -285,10 +285,10 @@ fn a_removed_node_is_out(fleet: &Fleet) {
 fn up_starts_three_nodes_and_starts_them_again() {
     let temp = temp_dir().unwrap();
     let dir = temp.path().join("cluster");
+    let doors = Doors::new(3);
     let up = |args: &[&str]| {
-        let mut command = palisade();
-        command.args(["up", "--dir"]).arg(&dir);
-        command.args(["--listen", "127.0.0.1:0"]).args(args);
+        let mut command = doors.up(&dir);
+        command.args(args);
         Process::start(&mut command, &temp.path().join("up.log"), "Ctrl-C stops")
     };
     let nodes = || {
@@ -331,11 +331,7 @@ fn up_starts_three_nodes_and_starts_them_again() {
 // "Moving from embedded to etcd is one command with no downtime for logged-in sessions"
 #[test]
 fn the_ledger_moves_to_etcd_under_an_open_session() {
-    let port = || format!("127.0.0.1:{}", palisade_testkit::free_port().unwrap());
-    let cluster = Cluster::up_with(&[
-        ("PALISADE_STORE_MANAGED_PEER", &port()),
-        ("PALISADE_STORE_MANAGED_CLIENT", &port()),
-    ]);
+    let cluster = Cluster::up();
     cluster.add_user("alice", "select");
     let mut session = OpenSession::open(&mut cluster.psql("alice"));
     session.send("SELECT 'before';");

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 /// What is awaited comes at once; on a busy machine within this.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed(Zeroizing::new([seed; 32])).unwrap()

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use super::Sharing;
 use super::error::NodeError;
 use super::own::{self, Own};
-use super::ports::{self, Ports};
+use super::ports::{self, Held, Ports};
 
 /// PostgreSQL's connections beyond the gateway's sessions: the agent's, those reserved for
 /// superusers, and some that come past the gateway.
@@ -45,6 +45,8 @@ pub(super) struct Begun {
     pub(super) cluster: Option<ClusterAuthor>,
     /// Where the API is to answer.
     pub(super) api: Vec<TcpListener>,
+    /// Where its etcd is to answer.
+    pub(super) held: Held,
 }
 
 /// Opens the node's cluster; or becomes a node of one, if it was told how; or begins one, if the
@@ -64,9 +66,10 @@ pub(super) async fn begin(
     };
     let any_database = ports != Ports::Configured;
     let mut api = Vec::new();
+    let mut held = Held::default();
     if !layout.is_initialized() && (layout.is_waiting() || !config.node.join.is_empty()) {
         api = ports::api(config, ports, None).await?;
-        ports::store(config, ports, None);
+        held = ports::store(config, ports, None);
         become_member(config, layout, author.as_ref(), &api).await?;
     }
     let (ledger, pki) = if layout.is_initialized() {
@@ -81,7 +84,7 @@ pub(super) async fn begin(
     if api.is_empty() {
         let known = own::known(layout, &ledger.now())?;
         api = ports::api(config, ports, known.as_ref()).await?;
-        ports::store(config, ports, known.as_ref());
+        held = ports::store(config, ports, known.as_ref());
     }
     let place = own::place(config, &api)?;
     let own = Own::establish(layout, &ledger, author.as_ref(), place).await?;
@@ -113,6 +116,7 @@ pub(super) async fn begin(
         own,
         cluster: author,
         api,
+        held,
     })
 }
 

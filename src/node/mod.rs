@@ -34,13 +34,12 @@ use palisade_daemon::config::Config;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
 use palisade_ledger::NodeId;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use error::NodeError;
 pub(crate) use log::{start as start_log, start_quiet as start_quiet_log};
-pub(crate) use ports::Ports;
+pub(crate) use ports::{Ports, after};
 pub(crate) use start::start;
 
 /// For this node's etcd to hand its office over and to end.
@@ -78,6 +77,8 @@ pub(crate) struct Running {
     tasks: JoinSet<()>,
     /// The keeper of the store, which stops this node's etcd.
     keeper: Option<JoinHandle<()>>,
+    /// The ports of that etcd, whether it runs or not.
+    _held: ports::Held,
     stop: watch::Sender<bool>,
     stopped: mpsc::Receiver<()>,
     socket: std::path::PathBuf,
@@ -160,18 +161,6 @@ async fn either(stopping: watch::Receiver<bool>, out: Option<watch::Receiver<boo
             () = until(out) => {}
         },
     }
-}
-
-async fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
-    let mut listeners = Vec::new();
-    for address in &config.gateway.listen {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|source| NodeError::Listen {
-            address: *address,
-            source,
-        })?);
-    }
-    Ok(listeners)
 }
 
 /// SIGINT or SIGTERM.

@@ -29,12 +29,10 @@ use super::alerts::Alerts;
 use super::begin::{self, Begun};
 use super::error::NodeError;
 use super::member::Member;
-use super::ports::Ports;
+use super::ports::{self, Ports};
 use super::status::Board;
 use super::store::{Keeper, StoreDoor};
-use super::{
-    Options, Progress, Running, commands, doors, either, follow, listen, reconcile, until,
-};
+use super::{Options, Progress, Running, commands, doors, either, follow, reconcile, until};
 
 /// How long a new node waits for the issuer's certificate.
 const CERTIFICATE_WITHIN: Duration = Duration::from_secs(30);
@@ -54,7 +52,7 @@ pub(crate) async fn start(options: Options, progress: Progress) -> Result<Runnin
     let layout = Layout::new(&config.node.data_directory);
     layout.create()?;
     progress("Opening the doors");
-    let gateway = listen(&config).await?;
+    let gateway = ports::gateway(&config, ports).await?;
     progress("Reading the ledger");
     let mut begun = begin::begin(&mut config, &layout, &cluster, (ports, sharing)).await?;
     let listeners = Listeners {
@@ -70,6 +68,7 @@ pub(crate) async fn start(options: Options, progress: Progress) -> Result<Runnin
         config,
         layout,
         own_list: is_up,
+        held: std::mem::take(&mut begun.held),
     };
     let certificates = node.certificates(begun).await?;
     let api = bound(&listeners.api).first().copied();
@@ -97,6 +96,7 @@ struct Node {
     ledger: Ledger,
     member: Option<Member>,
     own_list: bool,
+    held: ports::Held,
 }
 
 struct Listeners {
@@ -385,6 +385,7 @@ impl Node {
         Ok(Running {
             tasks: half.tasks,
             keeper: half.keeper,
+            _held: self.held,
             stop: wires.stop,
             stopped: has_stopped,
             socket: half.socket,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   DIR          node 1, which began the cluster      gateway at the port that was asked for
-//!   DIR/node-2   joined by the cluster's private key  gateway at the next one
+//!   DIR/node-2   joined by the cluster's private key  gateway at the next one, or as near as there is room
 //! ```
 
 use std::net::SocketAddr;
@@ -81,10 +81,7 @@ impl Nodes {
             config.node.data_directory = self.root.join(format!("node-{}", nth + 1));
             config.security.user_list = None;
             for address in &mut config.gateway.listen {
-                // Port 0 is any that is free.
-                if address.port() != 0 {
-                    address.set_port(address.port().saturating_add(nth));
-                }
+                *address = node::after(*address, nth);
             }
             if Layout::new(&config.node.data_directory).is_initialized() {
                 config.security.cluster_private_file = None;

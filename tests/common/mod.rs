@@ -18,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use palisade_testkit::{TempDir, free_port, temp_dir};
+use palisade_testkit::{TempDir, free_ports, temp_dir};
 
 /// Time for a cluster to come up on a busy machine; nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -147,10 +147,51 @@ impl Drop for Process {
     }
 }
 
+/// Where the nodes of one `palisade up` listen, the same ones at each start.
+pub struct Doors {
+    pub gateway: u16,
+    pub api: u16,
+    store: u16,
+}
+
+impl Doors {
+    /// Ports for so many nodes; each takes those that come next after the ones of the node before.
+    pub fn new(nodes: u16) -> Self {
+        Self {
+            gateway: free_ports(nodes).unwrap(),
+            api: free_ports(nodes).unwrap(),
+            // From one node's etcd to the next `up` leaves ten ports.
+            store: free_ports((nodes - 1) * 10 + 2).unwrap(),
+        }
+    }
+
+    /// `up` in a directory.
+    pub fn up(&self, dir: &Path) -> Command {
+        let gateway = format!("127.0.0.1:{}", self.gateway);
+        let mut command = self.placed();
+        command
+            .args(["up", "--verbose", "--listen", &gateway, "--dir"])
+            .arg(dir);
+        command
+    }
+
+    /// The binary, told where all but the gateway listen.
+    fn placed(&self) -> Command {
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        let mut command = palisade();
+        command
+            .env("PALISADE_API_LISTEN", at(self.api))
+            .env("PALISADE_STORE_MANAGED_PEER", at(self.store))
+            .env("PALISADE_STORE_MANAGED_CLIENT", at(self.store + 1));
+        command
+    }
+}
+
 /// A cluster made by `palisade up`.
 pub struct Cluster {
     process: Option<Process>,
     pub port: u16,
+    doors: Doors,
     temp: TempDir,
     settings: Vec<(&'static str, String)>,
 }
@@ -163,9 +204,11 @@ impl Cluster {
 
     /// The same, with settings in the environment.
     pub fn up_with(settings: &[(&'static str, &str)]) -> Self {
+        let doors = Doors::new(1);
         let mut cluster = Self {
             process: None,
-            port: free_port().unwrap(),
+            port: doors.gateway,
+            doors,
             temp: temp_dir().unwrap(),
             settings: settings
                 .iter()
@@ -179,12 +222,8 @@ impl Cluster {
     /// Starts it (again).
     pub fn start(&mut self) {
         let log = self.temp.path().join("up.log");
-        let mut command = palisade();
-        command
-            .args(["up", "--verbose", "--dir"])
-            .arg(self.dir())
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
-            .envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let mut command = self.doors.up(&self.dir());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(&mut command, &log, "Ctrl-C stops"));
     }
 
@@ -220,16 +259,16 @@ impl Cluster {
         self.dir().join("private").join(format!("admin.{kind}"))
     }
 
-    /// The daemon on the stopped cluster's directory, at the same front door and with an API port of
-    /// its own.
+    /// The daemon on the stopped cluster's directory, at the same ports.
     pub fn daemon(&self) -> Command {
-        let listen = |port: u16| format!("127.0.0.1:{port}");
-        let mut command = palisade();
+        let mut command = self.doors.placed();
         command
             .arg("daemon")
             .env("PALISADE_NODE_DATA_DIRECTORY", self.dir())
-            .env("PALISADE_GATEWAY_LISTEN", listen(self.port))
-            .env("PALISADE_API_LISTEN", listen(free_port().unwrap()));
+            .env(
+                "PALISADE_GATEWAY_LISTEN",
+                format!("127.0.0.1:{}", self.port),
+            );
         command
     }
 
@@ -352,14 +391,19 @@ impl OpenSession {
 
     /// The next line that holds `sign`.
     pub fn expect(&self, sign: &str) -> String {
+        self.expect_any(&[sign]).0
+    }
+
+    /// The next line that holds one of these signs, and the lines that came before.
+    pub fn expect_any(&self, signs: &[&str]) -> (String, Vec<String>) {
         let mut seen = Vec::new();
         loop {
             let line = self
                 .lines
                 .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("no {sign:?} after {seen:?}"));
-            if line.contains(sign) {
-                return line;
+                .unwrap_or_else(|_| panic!("none of {signs:?} after {seen:?}"));
+            if signs.iter().any(|sign| line.contains(sign)) {
+                return (line, seen);
             }
             seen.push(line);
         }

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn gives_the_value_as_soon_as_there_is_one() {
         let mut looks = 0;
-        let found = poll("three looks", Duration::from_secs(5), || {
+        let found = poll("three looks", Duration::from_mins(1), || {
             looks += 1;
             (looks == 3).then_some(looks)
         });
