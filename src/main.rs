@@ -8,5 +8,6 @@ mod up;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    palisade_daemon::system::hide_memory();
     cli::main()
 }

@@ -1,6 +1,8 @@
-//! The clock and the source of randomness: the only place of this crate that asks the system.
+//! The clock, the source of randomness, and what the process shows of itself: the only place of this crate that asks
+//! the system.
 
 use palisade_ledger::Millis;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -26,6 +28,18 @@ pub fn millis() -> Millis {
     Millis(u64::try_from(millis).unwrap_or(0))
 }
 
+/// Keeps the keys in memory out of core files, and out of the sight of others of the same OS user (ptrace, /proc).
+/// The servers that we start write no core files either.
+pub fn hide_memory() {
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where the system refuses, nothing is worse than before.
+    setrlimit(Resource::Core, nothing).ok();
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+}
+
 /// Random bytes for keys, salts, challenges and serial numbers.
 pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, NoEntropy> {
     let mut bytes = Zeroizing::new([0; N]);
@@ -41,4 +55,18 @@ pub fn serial() -> Result<[u8; 16], NoEntropy> {
         *first = (*first & 0x3f) | 0x40;
     }
     Ok(serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_core_file_is_written() {
+        hide_memory();
+        let limit = rustix::process::getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+        let shown = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(shown, DumpableBehavior::NotDumpable);
+    }
 }
