@@ -555,7 +555,11 @@ fn the_log_tells_no_secret_and_takes_no_orders() {
                 .any(|line| line.contains("INFO forged") && !line.contains("eve"))
     );
     for file in ["environ", "cmdline"] {
-        let bytes = fs::read(format!("/proc/{}/{file}", node.pid())).unwrap();
+        let bytes = fs::read(format!("/proc/{}/{file}", node.pid())).unwrap_or_else(|error| {
+            // The daemon hides its memory, and with it its environment, from all but root.
+            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            Vec::new()
+        });
         told.push_str(&String::from_utf8_lossy(&bytes));
     }
     let key = |path: &Path| {
