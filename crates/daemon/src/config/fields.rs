@@ -331,7 +331,7 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Optional {
             example: "postgres",
         },
-        help: "The OS user that PostgreSQL runs as; null is the daemon's own, or postgres if that is root, as which PostgreSQL does not run.",
+        help: "The OS user that PostgreSQL runs as; null is the daemon's own, or postgres if that is root, as which PostgreSQL does not run. A root's managed etcd runs as the OS user etcd; where there is none, as this one.",
     },
     Field {
         path: "postgres.database",
