@@ -233,6 +233,10 @@ fn a_certificate_that_is_older_than_its_user_opens_no_door() {
     let service = open.issue(&["--service", "nightly"], "service");
     open.cluster.add_user("nightly", "select,set_transaction");
     let own = open.issue(&["--user", "nightly"], "own");
+    let prefix = open.cluster.path("another");
+    let mut another = open.cluster.command(&["ca", "issue", "--tool", "nightly"]);
+    let said = fails(another.arg("-o").arg(&prefix));
+    assert!(said.contains("nightly is a user"), "{said}");
     for port in [open.gateway(), open.direct] {
         soon("the user's own", || open.logs_in(port, "nightly", &own));
     }

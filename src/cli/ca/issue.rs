@@ -42,7 +42,7 @@ pub(super) struct IssueArgs {
     #[arg(long, requires = "host")]
     etcd: bool,
 
-    /// A service, by its name: what logs in to PostgreSQL or etcd without a person
+    /// A service, by its name: what meets etcd and other servers without a person
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
 

@@ -55,6 +55,12 @@ pub(super) fn for_user(
         }
         Purpose::Service | Purpose::Tool => {
             let name = UserName::new(wish.name.as_str()).map_err(|error| error.to_string())?;
+            // PostgreSQL's own port knows names alone: there it would log in, for as long as a tool's lasts.
+            if state.user_by_name(name.as_str()).is_some() {
+                return Err(format!(
+                    "{name} is a user: a tool or service needs a name of its own, and palisade ca issue --user {name} makes a user's certificate"
+                ));
+            }
             let purpose = match wish.purpose {
                 Purpose::Tool => x509::Purpose::Tool,
                 Purpose::Service | Purpose::Server | Purpose::User | Purpose::Store => {
@@ -64,9 +70,8 @@ pub(super) fn for_user(
             (purpose, name.to_string())
         }
     };
-    let is_client = !matches!(purpose, x509::Purpose::Server | x509::Purpose::Store);
-    // A certificate in a user's name is as good as his password (hba method `cert`).
-    if is_client
+    // A user's certificate is as good as his password (hba method `cert`).
+    if purpose == x509::Purpose::User
         && let Some(user) = state.user_by_name(&common_name)
         && user.uid != author.uid
         && !author.superuser
