@@ -145,7 +145,7 @@ async fn what_is_wrong_is_told_apart() {
         .unwrap();
     let expired = palisade_testkit::poll(
         "the end of a certificate",
-        std::time::Duration::from_secs(5),
+        std::time::Duration::from_mins(1),
         || {
             let output = std::process::Command::new("openssl")
                 .args(["x509", "-checkend", "0", "-noout", "-in"])

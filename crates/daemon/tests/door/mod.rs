@@ -29,7 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub const WITHIN: Duration = Duration::from_secs(20);
+pub const WITHIN: Duration = Duration::from_mins(1);
 
 pub fn key(byte: u8) -> SecretKey {
     SecretKey::from_seed(Zeroizing::new([byte; 32])).unwrap()

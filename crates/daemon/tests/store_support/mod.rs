@@ -14,7 +14,7 @@ use palisade_testkit::etcd::{Etcd, Leaf, Pair};
 use tokio::sync::broadcast;
 
 /// What no step of a test takes.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) fn cluster() -> ClusterAuthor {
     ClusterAuthor::new(SecretKey::from_seed(Zeroizing::new([1; 32])).unwrap())
