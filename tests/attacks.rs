@@ -21,8 +21,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cluster, OpenSession, Process, fails, ok, palisade, said};
-use palisade_testkit::{free_port, poll, temp_dir};
+use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade, said};
+use palisade_testkit::{poll, temp_dir};
 
 /// What a refusal by PostgreSQL or by a guard says.
 const REFUSED: &[&str] = &[
@@ -30,6 +30,14 @@ const REFUSED: &[&str] = &[
     "must be ",
     "must have ",
     "is not allowed",
+];
+
+/// What a session hears whose statement was refused, or which was ended before it.
+const OUT: &[&str] = &[
+    "permission denied",
+    "must be ",
+    "terminating connection",
+    "server closed the connection",
 ];
 
 fn refused(cluster: &Cluster, user: &str, statements: &[&str]) {
@@ -67,7 +75,7 @@ fn a_stranger_gets_no_further_than_the_door() {
     let encrypt = [0, 0, 0, 8, 4, 210, 22, 47];
     let ask = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(("127.0.0.1", cluster.port)).unwrap();
-        let patience = Some(Duration::from_secs(20));
+        let patience = Some(Duration::from_mins(1));
         stream.set_read_timeout(patience).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
@@ -349,7 +357,7 @@ fn as_os_user(name: &str, script: &str) -> Command {
 #[test]
 fn other_users_of_the_machine_find_every_door_shut() {
     if !rustix::process::geteuid().is_root() {
-        // Only root can try as somebody else.
+        println!("skipped: only root can try as somebody else");
         return;
     }
     let cluster = Cluster::up();
@@ -396,7 +404,7 @@ fn other_users_of_the_machine_find_every_door_shut() {
 /// One HTTP request on the control socket; the whole answer.
 fn control(cluster: &Cluster, method: &str, path: &str, body: &[u8]) -> String {
     let mut stream = UnixStream::connect(cluster.dir().join("control.sock")).unwrap();
-    let patience = Some(Duration::from_secs(20));
+    let patience = Some(Duration::from_mins(1));
     stream.set_read_timeout(patience).unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -439,7 +447,7 @@ fn whoever_reaches_the_control_socket_without_a_key_changes_nothing() {
     ] {
         let told = control(&cluster, "POST", "/v1/entries", entry);
         assert!(
-            told.starts_with(&format!("HTTP/1.1 {status}")) || told.is_empty(),
+            told.starts_with(&format!("HTTP/1.1 {status}")),
             "{name}: {told}"
         );
     }
@@ -500,11 +508,9 @@ fn a_user_list_that_others_may_write_is_not_followed() {
 fn the_log_tells_no_secret_and_takes_no_orders() {
     let temp = temp_dir().unwrap();
     let (dir, log) = (temp.path().join("cluster"), temp.path().join("log"));
-    let address = format!("127.0.0.1:{}", free_port().unwrap());
-    let mut up = palisade();
-    up.env("PALISADE_LOG", "trace")
-        .args(["up", "--verbose", "--listen", &address, "--dir"])
-        .arg(&dir);
+    let doors = Doors::new(1);
+    let mut up = doors.up(&dir);
+    up.env("PALISADE_LOG", "trace");
     let node = Process::start(&mut up, &log, "Ctrl-C stops");
     let admin = dir.join("private/admin.credentials");
     let password = temp.path().join("password");
@@ -528,14 +534,14 @@ fn the_log_tells_no_secret_and_takes_no_orders() {
         .arg(&password)
         .arg("-s")
         .arg(&alice));
-    let (host, port) = address.split_once(':').unwrap();
+    let port = doors.gateway;
     let psql = |user: &str, password: &str| {
         let mut command = Command::new("psql");
         command
             .env("PGPASSWORD", password)
             .args(["-X", "-w", "-c", "SELECT 1"]);
         command.arg(format!(
-            "host={host} port={port} dbname=main sslmode=require user='{user}'"
+            "host=127.0.0.1 port={port} dbname=main sslmode=require user='{user}'"
         ));
         command
     };
@@ -604,26 +610,37 @@ fn keeper() -> Cluster {
     cluster
 }
 
-// A cascade runs as the owner of the table, and so do the functions in the user's own table.
+// A cascade runs as the owner of the table, and so would the functions in the user's own table: the two don't
+// come together, in whichever order.
 #[test]
 fn a_cascade_lends_no_rights_to_a_users_function() {
     let cluster = keeper();
     cluster.run(&["acl", "set", "public.kept", "maker", "get_acl"]);
-    let told = cluster
-        .psql("maker")
-        .args([
-            "-c",
-            "CREATE SCHEMA m; \
-             CREATE FUNCTION m.peek() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
-                 RAISE NOTICE 'seen: %', (SELECT s FROM public.kept); RETURN NULL; \
-             EXCEPTION WHEN insufficient_privilege THEN RETURN NULL; END $$; \
-             CREATE TABLE m.parent (id int PRIMARY KEY); \
-             CREATE TABLE m.child (id int DEFAULT m.peek() REFERENCES m.parent ON DELETE SET DEFAULT); \
-             INSERT INTO m.parent VALUES (1); INSERT INTO m.child VALUES (1); DELETE FROM m.parent",
-        ])
-        .output()
-        .unwrap();
-    assert!(!said(&told).contains("treasure"), "{}", said(&told));
+    cluster.sql(
+        "maker",
+        "CREATE SCHEMA m; \
+         CREATE FUNCTION m.peek() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE NOTICE 'seen: %', (SELECT s FROM public.kept); RETURN NULL; \
+         EXCEPTION WHEN insufficient_privilege THEN RETURN NULL; END $$; \
+         CREATE TABLE m.parent (id int PRIMARY KEY); \
+         CREATE TABLE m.child (id int REFERENCES m.parent ON DELETE SET DEFAULT); \
+         CREATE TABLE m.alone (id int DEFAULT m.peek())",
+    );
+    let both =
+        "CREATE TABLE m.both (id int DEFAULT m.peek() REFERENCES m.parent ON DELETE SET DEFAULT)";
+    let told = cluster.sql_fails("maker", both);
+    assert!(told.contains("a foreign key together"), "{told}");
+    refused(
+        &cluster,
+        "maker",
+        &[
+            "ALTER TABLE m.child ALTER id SET DEFAULT m.peek()",
+            "ALTER TABLE m.alone ADD FOREIGN KEY (id) REFERENCES m.parent ON DELETE SET DEFAULT",
+        ],
+    );
+    let delete = "INSERT INTO m.parent VALUES (1); INSERT INTO m.child VALUES (1); \
+                  DELETE FROM m.parent; SELECT 'left: ' || count(id) FROM m.child";
+    assert_eq!(cluster.sql("maker", delete), "left: 0");
 }
 
 // quote_all_identifiers changes how a regrole is written, and so what a guard compares.
@@ -657,8 +674,8 @@ fn a_role_taken_on_goes_with_the_right() {
     session.expect("treasure");
     cluster.run(&["acl", "set", "public.kept", "maker", "get_acl"]);
     session.send("UPDATE public.kept SET s = 'taken';");
-    let told = cluster.sql("admin", "SELECT pg_sleep(2); SELECT s FROM kept");
-    assert!(told.contains("treasure"), "{told}");
+    session.expect_any(OUT);
+    assert_eq!(cluster.sql("admin", "SELECT s FROM kept"), "treasure");
 }
 
 // A transaction with an old snapshot sees the old rights.
@@ -676,11 +693,9 @@ fn a_right_that_is_gone_is_gone_for_old_snapshots() {
         "create,alter,index,select,set_transaction",
     ]);
     session.send("DROP TABLE public.refers; COMMIT;");
-    let told = cluster.sql(
-        "admin",
-        "SELECT pg_sleep(2); SELECT to_regclass('refers') IS NOT NULL",
-    );
-    assert!(told.ends_with('t'), "{told}");
+    session.expect_any(OUT);
+    let told = cluster.sql("admin", "SELECT to_regclass('refers') IS NOT NULL");
+    assert_eq!(told, "t");
 }
 
 // A guard reads the table's name in the statement; each of these names means a table that is not hers to read.
@@ -712,7 +727,7 @@ fn a_table_is_known_by_each_of_its_names() {
     ]
     .into_iter()
     .map(|sql| format!("{sql}: {}", cluster.sql_fails("indexer", sql)))
-    .filter(|told| told.contains("treasure"))
+    .filter(|told| told.contains("treasure") || !REFUSED.iter().any(|sign| told.contains(sign)))
     .collect();
     assert!(told.is_empty(), "{told:#?}");
 }
@@ -741,9 +756,12 @@ fn a_default_does_not_read_for_who_alters() {
     );
     cluster.add_user("alterer", "select,alter,set_transaction");
     cluster.run(&["acl", "set", "public.kept", "alterer", "get_acl"]);
-    cluster.sql_fails(
+    refused(
+        &cluster,
         "alterer",
-        "ALTER TABLE public.notes ALTER note SET DEFAULT table_to_xml('public.kept', true, false, '')::text",
+        &[
+            "ALTER TABLE public.notes ALTER note SET DEFAULT table_to_xml('public.kept', true, false, '')::text",
+        ],
     );
 }
 
@@ -754,9 +772,10 @@ fn a_temporary_child_needs_a_right_on_its_parent() {
     cluster.run(&["acl", "set", "public.kept", "maker", "get_acl"]);
     cluster.sql("admin", "CREATE TABLE notes (id int)");
     cluster.run(&["acl", "set", "public.notes", "maker", "get_acl"]);
-    cluster.sql_fails(
+    refused(
+        &cluster,
         "maker",
-        "CREATE TEMP TABLE child () INHERITS (public.notes)",
+        &["CREATE TEMP TABLE child () INHERITS (public.notes)"],
     );
 }
 
