@@ -53,7 +53,9 @@ impl ServerError {
 
     /// The lines to show, the place in `sql` marked; safe to print on a terminal.
     pub(super) fn render(&self, sql: Option<&str>) -> String {
-        let mut shown = format!("{}:  {}\n", self.severity, printable(&self.message));
+        // A word, by whoever answers: a line of its own it has not.
+        let severity = printable(&self.severity.replace(['\n', '\t'], " "));
+        let mut shown = format!("{severity}:  {}\n", printable(&self.message));
         if let (Some(position), Some(sql)) = (self.position, sql) {
             shown.push_str(&marker(sql, position));
         }
@@ -86,7 +88,13 @@ fn marker(sql: &str, position: usize) -> String {
                 .chars()
                 .skip(start)
                 .take(2 * AROUND)
-                .map(|c| if c.is_control() { ' ' } else { c })
+                .map(|c| {
+                    if is_unprintable(c) || c == '\t' {
+                        ' '
+                    } else {
+                        c
+                    }
+                })
                 .collect();
             if start > 0 {
                 shown.insert_str(0, "...");
@@ -104,7 +112,8 @@ fn marker(sql: &str, position: usize) -> String {
 }
 
 /// Text from the server as it may go to a terminal: control characters as `\x1B`, but for line ends
-/// and tabs. What a table holds must not move the cursor or change the window's title.
+/// and tabs, and so those that turn the text around them. What a table holds must not move the cursor,
+/// change the window's title or look like something else.
 pub(super) fn printable(text: &str) -> String {
     if !text.chars().any(is_unprintable) {
         return text.to_owned();
@@ -122,7 +131,9 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 fn is_unprintable(c: char) -> bool {
-    c.is_control() && c != '\n' && c != '\t'
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && c != '\n' && c != '\t')
 }
 
 /// An error of the operating system in few words: `connection refused`, not `... (os error 111)`.
@@ -189,11 +200,33 @@ mod tests {
         );
     }
 
+    // Whoever answers may say so before he proved anything.
+    #[test]
+    fn nothing_in_an_answer_commands_the_terminal() {
+        let bad = "x\u{1b}]0;t\u{7}\u{202e}\u{9b}y";
+        let error = ServerError {
+            severity: format!("{bad}\nERROR"),
+            code: bad.to_owned(),
+            message: bad.to_owned(),
+            detail: Some(bad.to_owned()),
+            hint: Some(bad.to_owned()),
+            context: Some(bad.to_owned()),
+            position: Some(1),
+        };
+        let shown = error.render(Some(bad));
+        assert!(!shown.chars().any(is_unprintable), "{shown:?}");
+        assert!(!shown.contains("\nERROR"), "{shown:?}");
+    }
+
     #[test]
     fn control_characters_are_shown_not_sent() {
         assert_eq!(
             printable("a\u{1b}]0;b\u{7}\n\tc\u{9b}"),
             "a\\x1B]0;b\\x07\n\tc\\x9B"
+        );
+        assert_eq!(
+            printable("a\u{202e}b\u{2066}c\u{200f}"),
+            "a\\x202Eb\\x2066c\\x200F"
         );
     }
 }
