@@ -87,6 +87,14 @@ impl Machine {
         }
     }
 
+    /// Stops the daemon's processor time: it is there, and says nothing, until the value is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let pid = self.process.as_ref().unwrap().pid();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        Frozen(pid)
+    }
+
     /// What the daemon said so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
@@ -114,6 +122,15 @@ impl Machine {
     pub fn stolen_key(&self) -> SecretKey {
         let text = std::fs::read_to_string(self.private("node.key")).unwrap();
         SecretKey::from_text(text.trim()).unwrap()
+    }
+}
+
+/// A daemon that was frozen.
+pub struct Frozen(rustix::process::Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        rustix::process::kill_process(self.0, rustix::process::Signal::CONT).ok();
     }
 }
 
