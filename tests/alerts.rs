@@ -140,6 +140,23 @@ async fn humans_are_told_of_each_thing_once() {
     assert_eq!(drift.len(), subjects.len(), "none again: {drift:?}");
     assert!(!cluster.log().contains(TOKEN));
 
+    // Who may add alerts does not look around behind the firewall by them: why is in the log alone.
+    let nobody = Web::start(None, "204 No Content").unwrap().url();
+    cluster.run(&["alert", "add", "webhook", "around", &nobody]);
+    let refused = common::fails(&mut cluster.command(&["alert", "test", "around"]));
+    assert!(
+        refused.contains("was not sent; the log of node 1 says why"),
+        "{refused}"
+    );
+    for detail in ["connect", "Connection", "os error"] {
+        assert!(!refused.contains(detail), "{refused}");
+    }
+    let log = cluster.log();
+    assert!(
+        log.contains("a test of an alert could not be sent"),
+        "{log}"
+    );
+
     // Removed, it is told no more.
     cluster.run(&["alert", "remove", "ops", "--yes"]);
     let refused = common::fails(&mut cluster.command(&["alert", "test", "ops"]));

@@ -11,146 +11,12 @@
 mod common;
 #[path = "common/fleet.rs"]
 mod fleet;
-
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+mod nodes_fleet;
 
 use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade, said};
 use fleet::{Machine, json, secret_file};
-use palisade_testkit::{TempDir, poll, temp_dir};
-
-/// Time for nodes on a busy machine; nothing waits this long unless it fails.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-struct Fleet {
-    machines: Vec<Machine>,
-    temp: TempDir,
-}
-
-impl Fleet {
-    /// Three machines, of which the second and the third joined by a token each.
-    fn of_three() -> Self {
-        let temp = temp_dir().unwrap();
-        let machines = ["one", "two", "three"].map(|name| Machine::new(temp.path(), name));
-        let mut fleet = Self {
-            machines: machines.into(),
-            temp,
-        };
-        ok(&mut fleet.machines[0].placed(&["init"]));
-        fleet.machines[0].start("serving at");
-        for nth in 1..3 {
-            let token = fleet.path("token");
-            let token = token.to_str().unwrap();
-            drop(std::fs::remove_file(token));
-            fleet.run(0, &["enroll", "create", "-o", token]);
-            ok(&mut fleet.machines[nth].placed(&["join", token]));
-            // "single use": by the next machine it is refused.
-            let other = Machine::new(fleet.temp.path(), "other");
-            let refused = fails(&mut other.placed(&["join", token]));
-            assert!(refused.contains("used already"), "{refused}");
-            drop(std::fs::remove_dir_all(&other.dir));
-            fleet.machines[nth].start("serving at");
-        }
-        fleet.until(0, "three voters", |status| {
-            live(status) == [1, 2, 3] && voters(status) == 3
-        });
-        fleet
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    /// A command to the daemon of a machine, signed by the superuser.
-    fn command(&self, nth: usize, args: &[&str]) -> Command {
-        let mut command = self.machines[nth].command(args);
-        command.env(
-            "PALISADE_CREDENTIALS",
-            self.machines[0].private("admin.credentials"),
-        );
-        command
-    }
-
-    fn run(&self, nth: usize, args: &[&str]) -> String {
-        ok(&mut self.command(nth, args))
-    }
-
-    fn status(&self, nth: usize) -> serde_json::Value {
-        let output = self.command(nth, &["status", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    fn until(&self, nth: usize, what: &str, fine: impl Fn(&serde_json::Value) -> bool) {
-        let found = poll(what, PATIENCE, || {
-            let status = self.status(nth);
-            fine(&status).then_some(())
-        });
-        assert!(
-            found.is_ok(),
-            "{what}: {:#}\n{}",
-            self.status(nth),
-            self.machines[nth].log()
-        );
-    }
-
-    fn add_user(&self, name: &str) {
-        let password = self.path("password");
-        secret_file(&password, "correct horse\n");
-        let credentials = self.path(&format!("{name}.credentials"));
-        let (password, credentials) = (password.to_str().unwrap(), credentials.to_str().unwrap());
-        let options = ["--password-file", password, "-s", credentials];
-        let user = ["user", "add", "-u", name, "--privileges", "select"];
-        self.run(0, &[&user[..], &options].concat());
-    }
-
-    /// A psql of a user, by his password, at the gateway of a machine.
-    fn psql(&self, nth: usize, user: &str) -> Command {
-        let conninfo = format!(
-            "host=127.0.0.1 port={} dbname=main user={user} sslmode=verify-full sslrootcert={}",
-            self.machines[nth].gateway,
-            self.machines[nth].dir.join("root.crt").display()
-        );
-        let mut command = Command::new("psql");
-        command
-            .env("PGPASSWORD", "correct horse")
-            .args(["-X", "-q", "-A", "-t", "-v", "VERBOSITY=verbose", &conninfo])
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn can_log_in(&self, nth: usize, user: &str) -> bool {
-        let output = self.psql(nth, user).args(["-c", "SELECT 1"]).output();
-        output.unwrap().status.success()
-    }
-
-    fn until_log_in(&self, nth: usize, user: &str, may: bool) {
-        let what = format!("{user} at node {}: {may}", nth + 1);
-        let found = poll(&what, PATIENCE, || {
-            (self.can_log_in(nth, user) == may).then_some(())
-        });
-        assert!(found.is_ok(), "{what}\n{}", self.machines[nth].log());
-    }
-}
-
-/// The ids of the live members.
-fn live(status: &serde_json::Value) -> Vec<u64> {
-    let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
-    let live = nodes
-        .iter()
-        .filter(|node| node["live"] == true && node["pending"] == false);
-    live.filter_map(|node| node["id"].as_u64()).collect()
-}
-
-fn voters(status: &serde_json::Value) -> usize {
-    let members = status["store"]["members"].as_array();
-    members.map_or(0, |members| {
-        members
-            .iter()
-            .filter(|member| member["learner"] == false && member["live"] == true)
-            .count()
-    })
-}
+use nodes_fleet::{Fleet, PATIENCE, live, voters};
+use palisade_testkit::{poll, temp_dir};
 
 #[test]
 fn what_holds_on_one_node_holds_on_all_three() {
@@ -192,7 +58,33 @@ fn a_user_who_is_disabled_on_one_is_out_on_all(fleet: &Fleet) {
 fn a_node_takes_new_keys_without_leaving(fleet: &Fleet) {
     let before = fleet.machines[1].fingerprint();
     let key = fleet.machines[1].stolen_key();
-    fleet.run(1, &["node", "rotate", "--yes"]);
+    let token = fleet.path("hook.token");
+    secret_file(&token, "a-token-that-nobody-may-see");
+    let hook = [
+        "alert",
+        "add",
+        "webhook",
+        "ops",
+        "http://127.0.0.1:9/",
+        "--token-file",
+    ];
+    let add = [&hook[..], &[token.to_str().unwrap()]].concat();
+    fleet.run(0, &add);
+    fleet.run(0, &["alert", "add", "command", "pager", "page"]);
+    let rotated = fleet
+        .command(1, &["node", "rotate", "--yes"])
+        .output()
+        .unwrap();
+    assert!(rotated.status.success(), "{}", said(&rotated));
+    // What it can't send any more is named, and how that is mended.
+    let names = "node 2 can't send these alerts, whose secrets are sealed to its old keys: ops\n";
+    assert!(said(&rotated).contains(names), "{}", said(&rotated));
+    let cannot_send =
+        || json(&mut fleet.command(0, &["alert", "list", "--json"]))[0]["cannot_send"].clone();
+    assert_eq!(cannot_send(), serde_json::json!([2]));
+    fleet.run(0, &["alert", "remove", "ops", "--yes"]);
+    fleet.run(0, &add);
+    assert_eq!(cannot_send(), serde_json::json!([]));
     let after = fleet.machines[1].fingerprint();
     assert_ne!(before, after);
     assert_ne!(fleet.machines[1].stolen_key().public(), key.public());
@@ -253,7 +145,13 @@ fn a_removed_node_is_out(fleet: &Fleet) {
     let mut session = OpenSession::open(&mut fleet.psql(2, "alice"));
     session.send("SELECT 'in';");
     session.expect("in");
-    fleet.run(0, &["node", "remove", "3", "--yes"]);
+    let removed = fleet
+        .command(0, &["node", "remove", "3", "--yes"])
+        .output()
+        .unwrap();
+    assert!(removed.status.success(), "{}", said(&removed));
+    let names = "node 3 knows the secrets of these alerts: ops\n";
+    assert!(said(&removed).contains(names), "{}", said(&removed));
     fleet.until(0, "two nodes", |status| live(status) == [1, 2]);
     let told = poll("node 3 to know", PATIENCE, || {
         fleet.machines[2]

@@ -17,9 +17,12 @@ pub(super) fn are_known_outside(id: NodeId, alerts: &[String]) {
     if alerts.is_empty() {
         return;
     }
+    let names = alerts.join(", ");
     out::note(&format!(
-        "warning: node {id} knows the secrets of these alerts: {}\nhint: have the receiver take new ones; then {}",
-        alerts.join(", "),
+        "warning: node {id} knows the secrets of these alerts: {names}"
+    ));
+    out::note(&format!(
+        "hint: have the receiver take new ones; then {}",
         renewal(alerts)
     ));
 }
@@ -29,11 +32,11 @@ pub(super) fn are_lost(id: NodeId, alerts: &[String]) {
     if alerts.is_empty() {
         return;
     }
+    let names = alerts.join(", ");
     out::note(&format!(
-        "warning: node {id} can't send these alerts, whose secrets are sealed to its old keys: {}\nhint: {}",
-        alerts.join(", "),
-        renewal(alerts)
+        "warning: node {id} can't send these alerts, whose secrets are sealed to its old keys: {names}"
     ));
+    out::note(&format!("hint: {}", renewal(alerts)));
 }
 
 fn renewal(alerts: &[String]) -> String {
