@@ -338,7 +338,7 @@ fn secret(byte: u8) -> SecretKey {
 /// Two users without a privilege, an operator and a node, each with the key of his number.
 async fn people(ledger: &Ledger) {
     for (uid, name, privileges) in [
-        (10, "alice", Privileges::SELECT),
+        (10, "alice", Privileges::NONE),
         (11, "bob", Privileges::NONE),
         (12, "operator", Privileges::USER_MANAGE | Privileges::SYSTEM),
     ] {

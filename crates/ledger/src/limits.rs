@@ -28,7 +28,7 @@ pub const MAX_TIME_MILLIS: u64 = 253_402_300_799_999;
 
 /// How far an entry's time may lie ahead of the clock of the store that takes it in from its author.
 /// Nothing here reads a clock, so [`crate::verify`] can't ask for it; without it one entry of the
-/// least user could move the ledger's time to the year 9999, and every honest clock after it would
+/// least manager could move the ledger's time to the year 9999, and every honest clock after it would
 /// be behind. Five minutes are more than clocks without NTP drift in a month.
 pub const MAX_AHEAD_MILLIS: u64 = 5 * 60 * 1000;
 
