@@ -345,8 +345,26 @@ fn over_the_network(cluster: &Cluster, alice: &str) {
     ok(&mut remote(&["user", "enable", "alice"], &admin, &key));
     let said = refused(&mut remote(&["user", "disable", "admin"], alice, &key), 1);
     assert!(said.contains("user_manage"), "{said}");
-    let said = refused(&mut remote(&["user", "passwd", "--none"], alice, &key), 1);
-    assert!(said.contains("without --node"), "{said}");
+    // What is a user's own he changes over the network all the same.
+    let file = text(&cluster.path("alice.password"));
+    secret_file(
+        cluster.path("alice.password").as_path(),
+        "correct horse battery staple\n",
+    );
+    let passwd = ["user", "passwd", "--password-file", &file];
+    ok(&mut remote(&passwd, alice, &key));
+    let passwd = ["user", "passwd", "admin", "--password-file", &file];
+    let said = refused(&mut remote(&passwd, alice, &key), 1);
+    assert!(said.contains("a password is its owner's"), "{said}");
+    let entry = cluster.run(&["ledger", "log"]);
+    let entry = entry.lines().rev().nth(1).unwrap_or_default().to_owned();
+    assert!(entry.contains("alice"), "{entry}");
+    let renewed = text(&cluster.path("renewed.credentials"));
+    ok(&mut remote(&["user", "key", "-s", &renewed], alice, &key));
+    ok(&mut remote(&["status"], &renewed, &key));
+    let said = refused(&mut remote(&["status"], alice, &key), 1);
+    assert!(said.contains("does not know you"), "{said}");
+    std::fs::copy(&renewed, alice).unwrap();
     // Another cluster's key: nothing is said to this one.
     let other = text(&cluster.path("other.key"));
     let private = text(&cluster.path("other_private.key"));

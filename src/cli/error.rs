@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use palisade_daemon::join::NoEntry;
 use palisade_ledger::Refusal;
 use palisade_link::client::ClientError;
 use palisade_link::https::OpenError;
@@ -17,6 +18,8 @@ pub(crate) struct CliError {
     causes: Vec<String>,
     hints: Vec<String>,
     silent: bool,
+    /// The ledger is not shown to who asks.
+    hidden: bool,
 }
 
 /// What a command comes to.
@@ -50,6 +53,7 @@ impl CliError {
             causes: Vec::new(),
             hints: Vec::new(),
             silent: false,
+            hidden: false,
         }
     }
 
@@ -81,6 +85,11 @@ impl CliError {
     pub(crate) fn silent(mut self) -> Self {
         self.silent = true;
         self
+    }
+
+    /// Whether the ledger is not shown to who asks, over the network.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.hidden
     }
 
     /// Whether to say nothing.
@@ -132,9 +141,10 @@ impl From<ClientError> for CliError {
             ClientError::Broken(_) => Self::new(Exit::Unreachable, error.to_string()).hint(
                 "if a change was being made, `palisade ledger log` shows whether it was taken",
             ),
-            ClientError::Refused(failure) => {
-                Self::no(format!("the daemon refused: {}", failure.error))
-            }
+            ClientError::Refused(failure) => Self {
+                hidden: failure.error == NoEntry::Ledger.to_string(),
+                ..Self::no(format!("the daemon refused: {}", failure.error))
+            },
             ClientError::Reply(_) => Self::new(Exit::Unreachable, error.to_string())
                 .hint("is this socket another program's, or another version's?"),
         }

@@ -20,11 +20,13 @@ use palisade_link::client::{Client, ClientError};
 
 mod link;
 mod outside;
+mod own;
 mod told;
 
 pub(crate) use link::{Link, runtime};
 pub(crate) use outside::places;
 use outside::{Outside, Sent};
+pub(crate) use own::Myself;
 
 use super::clock;
 use super::common::{ClusterArgs, Signer};

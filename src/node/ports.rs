@@ -181,7 +181,7 @@ mod tests {
         }
         let other = gateway(&config, Ports::Free(1)).await.unwrap();
         let other = other[0].local_addr().unwrap();
-        assert!(other.port() > port && (other.port() - port) % STEP == 0);
+        assert!(other.port() > port && (other.port() - port).is_multiple_of(STEP));
         drop(taken);
         for ports in [Ports::Free(0), Ports::Configured, Ports::Free(1)] {
             let there = gateway(&config, ports).await.unwrap();

@@ -168,6 +168,11 @@ impl Control {
         Ok(self.reply(&head))
     }
 
+    /// Where the ledger stands.
+    pub(crate) fn head(&self) -> HeadReply {
+        self.reply(&self.ledger.now().head()).0
+    }
+
     fn reply(&self, head: &Head) -> Json<HeadReply> {
         Json(HeadReply {
             seq: head.seq,
@@ -353,7 +358,7 @@ impl From<AppendError> for Refused {
 }
 
 async fn head(Shared(control): Shared<Control>) -> Json<HeadReply> {
-    control.reply(&control.ledger.now().head())
+    Json(control.head())
 }
 
 #[derive(Deserialize)]

@@ -68,6 +68,7 @@ async fn each_door_is_open_to_those_who_are_named_for_it() {
         ("GET /v1/entries", "manager operator cluster member"),
         ("POST /v1/entries", known),
         ("GET /v1/status", known),
+        ("GET /v1/self", "reader manager operator"),
         ("GET /v1/challenge", known),
         ("POST /v1/commands", known),
         ("POST /v1/certificate", "member"),

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use crate::api::{
     Adopt, CaProof, CertificateReply, CertificateRequest, Challenge, Done, Failure, HeadReply,
-    Hello, Identity, JOIN_HEADER, JoinProof, SignedCommand, Status, path,
+    Hello, Identity, JOIN_HEADER, JoinProof, Myself, SignedCommand, Status, path,
 };
 use crate::https::{self, Connection, OpenError};
 
@@ -162,6 +162,11 @@ impl Client {
                 .call(Method::POST, path::RELOAD, body, MAX_MESSAGE_BYTES)
                 .await?,
         )
+    }
+
+    /// What the caller, a user, needs to sign a change of his own.
+    pub async fn myself(&self) -> Result<Myself, ClientError> {
+        self.get(path::SELF).await
     }
 
     /// A challenge for the next command.

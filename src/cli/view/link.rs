@@ -94,11 +94,19 @@ impl Remote {
 impl Link {
     /// The way to the daemon of these options. Over the socket nothing is said yet.
     pub(crate) fn new(cluster: &ClusterArgs) -> Result<Self, CliError> {
+        Self::by(cluster, None)
+    }
+
+    /// The same, as somebody else than the options say.
+    pub(crate) fn by(cluster: &ClusterArgs, signer: Option<&Signer>) -> Result<Self, CliError> {
         let runtime = runtime()?;
         let (client, remote) = match &cluster.node {
             None => (Client::new(cluster.socket()?), None),
             Some(address) => {
-                let remote = Remote::new(address, cluster)?;
+                let remote = match signer {
+                    Some(signer) => Remote::shown(address, cluster.public_key()?, signer)?,
+                    None => Remote::new(address, cluster)?,
+                };
                 (runtime.block_on(remote.open())?, Some(remote))
             }
         };

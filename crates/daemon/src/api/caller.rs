@@ -67,6 +67,8 @@ pub enum Access {
     Anyone,
     /// Member nodes.
     Members,
+    /// Users who may log in.
+    Users,
     /// Member nodes, the cluster key, and users with the privilege `system`.
     MembersAndSystem,
     /// Member nodes, the cluster key, and users who may log in.
@@ -88,6 +90,7 @@ impl Access {
         };
         match (self, user) {
             (Self::Members, _) => matches!(who, Who::Member(_)),
+            (Self::Users, held) => held.is_some(),
             (Self::Anyone | Self::MembersAndUsers | Self::Joiners, _) | (_, None) => true,
             (Self::MembersAndSystem, Some(held)) => held.contains(Privileges::SYSTEM),
             (Self::Readers, Some(held)) => {
@@ -110,6 +113,7 @@ pub const DOORS: &[(&str, &str, Access)] = &[
     ("GET", path::ENTRIES, Access::Readers),
     ("POST", path::ENTRIES, Access::Joiners),
     ("GET", path::STATUS, Access::MembersAndUsers),
+    ("GET", path::SELF, Access::Users),
     ("GET", path::CHALLENGE, Access::MembersAndUsers),
     ("POST", path::COMMANDS, Access::MembersAndUsers),
     ("POST", path::CERTIFICATE, Access::Members),

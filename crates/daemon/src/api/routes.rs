@@ -11,9 +11,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use palisade_ledger::NodeId;
+use palisade_ledger::{NodeId, Uid};
 use palisade_link::api::{
-    CaProof, CertificateReply, CertificateRequest, Done, Hello, Identity, JOIN_HEADER, path,
+    CaProof, CertificateReply, CertificateRequest, Done, Hello, Identity, JOIN_HEADER, Myself, path,
 };
 use tokio::time::Instant;
 
@@ -62,6 +62,10 @@ struct Api {
 #[derive(Debug, Clone, Copy)]
 struct Member(NodeId);
 
+/// The key's owner, where he is a user.
+#[derive(Debug, Clone, Copy)]
+struct Caller(Uid);
+
 impl Services {
     /// The routes over `control`, each behind its check.
     pub fn router(self, control: &Control) -> Router {
@@ -74,6 +78,7 @@ impl Services {
         Router::new()
             .route(path::IDENTITY, get(identity))
             .route(path::HELLO, get(hello))
+            .route(path::SELF, get(myself))
             .route(path::ENTRIES, post(append))
             .route(path::CERTIFICATE, post(certificate))
             .route(path::CA_PROVE, post(ca_prove))
@@ -107,6 +112,9 @@ async fn check(
     if let Who::Member(node) = who {
         let id = node.id;
         request.extensions_mut().insert(Member(id));
+    }
+    if let Who::User(user) = who {
+        request.extensions_mut().insert(Caller(user.uid));
     }
     if access.admits(who) {
         return next.run(request).await;
@@ -151,6 +159,18 @@ async fn identity(Shared(api): Shared<Api>) -> Json<Identity> {
 
 async fn hello(Shared(api): Shared<Api>) -> Json<Hello> {
     Json((api.services.hello)())
+}
+
+async fn myself(
+    Shared(api): Shared<Api>,
+    Extension(Caller(uid)): Extension<Caller>,
+) -> Json<Myself> {
+    let state = api.control.ledger().now();
+    Json(Myself {
+        uid: uid.get(),
+        head: api.control.head(),
+        time: state.time().0,
+    })
 }
 
 /// Appends; for a joiner, his own joining alone.

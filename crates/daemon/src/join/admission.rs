@@ -54,8 +54,8 @@ pub enum NoEntry {
     /// A user's, who has no business with others' password verifiers.
     #[error(
         "the ledger holds what every user's password is checked with, so over the network it is shown to users \
-         with the privilege system or user_manage alone; on a machine that runs a node ask without --node, or \
-         ask somebody who has one of them"
+         with the privilege system or user_manage alone; your own password and key you may change (palisade user \
+         passwd, user key); for the rest ask without --node on a machine that runs a node, or ask one of them"
     )]
     Ledger,
     /// The entry is another.

@@ -6,7 +6,7 @@
 //! | request | who | body | answer |
 //! |---|---|---|---|
 //! | `GET /v1/head` | members, users | | [`HeadReply`] |
-//! | `GET /v1/entries?from=N` | members, users, joiners | | a CBOR sequence of signed entries, at most [`PAGE`] of them |
+//! | `GET /v1/entries?from=N` | members, users (over HTTPS those with `system` or `user_manage`), joiners | | a CBOR sequence of signed entries, at most [`PAGE`] of them |
 //! | `POST /v1/entries` | members, users, joiners | one signed entry | [`HeadReply`], once the entry is durable |
 //! | `GET /v1/status` | members, users | | [`Status`] |
 //! | `GET /v1/challenge` | members, users | | [`Challenge`] |
@@ -20,6 +20,7 @@
 //! |---|---|---|---|
 //! | `GET /v1/identity` | anyone | | [`Identity`] |
 //! | `GET /v1/hello` | members | | [`Hello`] |
+//! | `GET /v1/self` | users | | [`Myself`] |
 //! | `POST /v1/adopt` | a member of the cluster that the waiting node can verify | [`Adopt`] | [`Done`] |
 //! | `POST /v1/certificate` | members | [`CertificateRequest`] | [`CertificateReply`] |
 //! | `POST /v1/ca/prove` | members | [`CaProof`] | [`Done`] |
@@ -41,8 +42,8 @@ pub use command::{
     Challenge, Command, Done, IssueCertificate, Purpose, SignedCommand, StoreTarget,
 };
 pub use join::{
-    Adopt, CertificateReply, CertificateRequest, Identity, JOIN_HEADER, JoinKind,
-    JoinProof, StoreAddresses,
+    Adopt, CertificateReply, CertificateRequest, Identity, JOIN_HEADER, JoinKind, JoinProof,
+    StoreAddresses,
 };
 pub use proof::{
     CaProof, DoorAddress, DoorKind, ProofDoors, ProofMet, ProofStep, Trial, TrialRequests,
@@ -64,6 +65,8 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// [`super::Challenge`].
     pub const CHALLENGE: &str = "/v1/challenge";
+    /// [`super::Myself`].
+    pub const SELF: &str = "/v1/self";
     /// [`super::SignedCommand`].
     pub const COMMANDS: &str = "/v1/commands";
     /// Files are read again.
@@ -95,6 +98,18 @@ pub struct HeadReply {
     pub hash: String,
     /// Whether PostgreSQL is in line with it.
     pub applied: bool,
+}
+
+/// What a user needs to sign a change of his own, who may not read the ledger over the network. He takes the
+/// node's word for it; what he signs then is good for nothing but what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Myself {
+    /// His number in the ledger.
+    pub uid: u32,
+    /// The last entry.
+    pub head: HeadReply,
+    /// Its time, in milliseconds: the next is not before it.
+    pub time: u64,
 }
 
 /// Why a request was not done.
