@@ -140,7 +140,16 @@ async fn humans_are_told_of_each_thing_once() {
     assert_eq!(drift.len(), subjects.len(), "none again: {drift:?}");
     assert!(!cluster.log().contains(TOKEN));
 
-    // Who may add alerts does not look around behind the firewall by them: why is in the log alone.
+    nobody_looks_around_by_alerts(&cluster);
+
+    // Removed, it is told no more.
+    cluster.run(&["alert", "remove", "ops", "--yes"]);
+    let refused = common::fails(&mut cluster.command(&["alert", "test", "ops"]));
+    assert!(refused.contains("there is no alert ops"), "{refused}");
+}
+
+// Who may add alerts does not look around behind the firewall by them: why is in the log alone.
+fn nobody_looks_around_by_alerts(cluster: &Cluster) {
     let nobody = Web::start(None, "204 No Content").unwrap().url();
     cluster.run(&["alert", "add", "webhook", "around", &nobody]);
     let refused = common::fails(&mut cluster.command(&["alert", "test", "around"]));
@@ -156,9 +165,4 @@ async fn humans_are_told_of_each_thing_once() {
         log.contains("a test of an alert could not be sent"),
         "{log}"
     );
-
-    // Removed, it is told no more.
-    cluster.run(&["alert", "remove", "ops", "--yes"]);
-    let refused = common::fails(&mut cluster.command(&["alert", "test", "ops"]));
-    assert!(refused.contains("there is no alert ops"), "{refused}");
 }
