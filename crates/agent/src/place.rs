@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt, fchown};
 use std::path::Path;
 
+use palisade_keys::Zeroizing;
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::error::Error;
@@ -40,7 +41,9 @@ pub(crate) fn read(path: &Path, user: &OsUser, limit: usize) -> io::Result<Vec<u
 
 /// Whether a file of `user`'s holds just this.
 pub(crate) fn holds(path: &Path, user: &OsUser, wanted: &[u8]) -> bool {
-    read(path, user, wanted.len()).is_ok_and(|found| found == wanted)
+    // It may be a key.
+    let found = read(path, user, wanted.len()).map(Zeroizing::new);
+    found.is_ok_and(|found| *found == wanted)
 }
 
 /// Makes a directory of mode 0700 that belongs to `user`, in one that is there. What stands there already and is

@@ -60,10 +60,9 @@ pub(super) fn copy(files: &Files, directory: &Path, user: &OsUser) -> Result<(),
         .into_iter()
         .zip(copies(directory))
     {
-        let read = |path: &Path| std::fs::read(path).map(Zeroizing::new);
-        let wanted = read(from).map_err(EtcdError::file("read", from))?;
-        let owner = std::fs::metadata(&to).map(|found| found.uid()).ok();
-        if owner != Some(user.uid) || read(&to).ok().as_ref() != Some(&wanted) {
+        let wanted = std::fs::read(from).map(Zeroizing::new);
+        let wanted = wanted.map_err(EtcdError::file("read", from))?;
+        if !place::holds(&to, user, &wanted) {
             place::replace(&to, wanted.as_slice(), user)?;
         }
     }
