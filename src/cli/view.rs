@@ -192,10 +192,10 @@ impl View {
         let own = verified.head();
         if !head.applied {
             out::note(&format!(
-                "warning: entry {} is in the ledger, but PostgreSQL is not in line with it yet\nhint: `palisade status` \
-                 says why; log-ins follow the ledger all the same",
+                "warning: entry {} is in the ledger, but PostgreSQL is not in line with it yet",
                 own.seq
             ));
+            out::note("hint: `palisade status` says why; log-ins follow the ledger all the same");
         }
         if head.seq == own.seq && head.hash == own.hash.to_string() {
             return self.state.apply(verified).map_err(|error| {
