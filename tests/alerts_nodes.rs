@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use common::ok;
-use fleet::{Machine, identity, json, secret_file};
+use fleet::{Machine, identity, secret_file};
 use nodes_fleet::{Fleet, PATIENCE, configure, live, voters};
 use palisade_daemon::store::etcd::{EtcdOptions, EtcdStore, Listed};
 use palisade_daemon::store::shared::{Key, Outcome, Transaction, head_value, parse_head};
@@ -196,7 +196,7 @@ impl Scene {
     /// Etcd, as who broke into a machine has it.
     fn thief(&self, nth: usize) -> EtcdStore {
         let machine = self.machine(nth);
-        let status = json(&mut self.fleet.command(nth, &["status", "--json"]));
+        let status = self.fleet.status(nth);
         let endpoints = status["store"]["endpoints"].as_array().unwrap();
         let options = EtcdOptions {
             endpoints: endpoints

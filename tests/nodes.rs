@@ -14,7 +14,7 @@ mod fleet;
 mod nodes_fleet;
 
 use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade, said};
-use fleet::{Machine, json, secret_file};
+use fleet::{Machine, json, secret_file, status};
 use nodes_fleet::{Fleet, PATIENCE, live, voters};
 use palisade_testkit::{poll, temp_dir};
 
@@ -237,7 +237,7 @@ fn the_ledger_moves_to_etcd_under_an_open_session() {
     cluster.run(&["store", "move", "managed"]);
     session.send("SELECT 'behind';");
     session.expect("behind");
-    let status = json(&mut cluster.command(&["status", "--json"]));
+    let status = status(&mut cluster.command(&["status", "--json"]));
     assert_eq!(status["store"]["kind"], "managed", "{status:#}");
     cluster.run(&["user", "disable", "alice"]);
     session.send("SELECT 1;");

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use common::{fails, ok, palisade, said};
 use expectrl::{Eof, Expect as _, Session};
-use fleet::{Machine, identity, json, mode, now, secret_file};
+use fleet::{Machine, identity, json, mode, now, secret_file, status};
 use palisade_keys::{Credentials, SecretKey, Zeroizing};
 use palisade_ledger::{Author, Change, Entry, Hash, Millis, NodeId, Uid, sign};
 use palisade_link::api::{HeadReply, SignedCommand};
@@ -387,7 +387,7 @@ impl Walk {
     /// "shardmanctl --store-ca-file --store-cert-file --store-key --store-endpoints status" (design,
     /// section 10), here on the managed etcd with a node's own certificate.
     fn the_ledger_in_etcd_is_verified_without_a_daemon(&self) {
-        let status = json(&mut self.command(&["status", "--json"]));
+        let status = status(&mut self.command(&["status", "--json"]));
         let endpoints: Vec<&str> = status["store"]["endpoints"]
             .as_array()
             .unwrap()
@@ -574,7 +574,11 @@ impl Walk {
         });
         assert!(flood.len() > 100, "{}", flood.len());
         // Who comes from elsewhere is served, and the nodes see each other.
-        assert!(ok(&mut self.at(&self.one, &["status"])).contains("live, master"));
+        let served = poll("an answer from elsewhere", PATIENCE, || {
+            let output = self.at(&self.one, &["status"]).output().unwrap();
+            said(&output).contains("live, master").then_some(())
+        });
+        assert!(served.is_ok());
         self.until_live(&[1, 2, 3]);
         drop(flood);
     }

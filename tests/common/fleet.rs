@@ -159,6 +159,11 @@ pub fn json(command: &mut Command) -> serde_json::Value {
     serde_json::from_str(&ok(command)).unwrap()
 }
 
+/// What `status --json` writes, whether the cluster is well at this moment or not.
+pub fn status(command: &mut Command) -> serde_json::Value {
+    serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+}
+
 /// A file's mode.
 pub fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
