@@ -221,6 +221,21 @@ fn stop_and_purge_are_gated() {
     }
 }
 
+// A Ctrl-C that came between two steps was lost, or ended the process before PostgreSQL.
+#[test]
+fn a_signal_while_it_starts_is_kept_until_all_can_be_stopped() {
+    let mut cluster = Cluster::up();
+    cluster.stop();
+    let pid = cluster.dir().join("postgres/data/postmaster.pid");
+    for sign in ["Reading the ledger", "Starting PostgreSQL", "Ctrl-C stops"] {
+        cluster.start_until(sign);
+        cluster.stop();
+        assert!(!pid.exists(), "{sign}");
+    }
+    cluster.start();
+    assert_eq!(cluster.sql("admin", "SELECT 1"), "1");
+}
+
 // The same two commands where the configuration allows them, by the environment.
 #[test]
 fn stop_and_purge_work_for_users_with_system_alone() {

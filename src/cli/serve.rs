@@ -60,10 +60,9 @@ pub(crate) async fn daemon(args: DaemonArgs) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), NodeError> {
-    // A signal that comes while the node starts is kept until PostgreSQL can be stopped in good order.
-    let early = tokio::spawn(node::signals());
+    let signals = node::signals();
     let running = node::start(options, Arc::new(|step: &str| tracing::info!("{step}"))).await?;
-    if early.is_finished() {
+    if *signals.borrow() {
         return running.stop().await;
     }
     for address in running.addresses() {

@@ -28,7 +28,7 @@ mod store;
 mod waiting;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use palisade_daemon::config::Config;
 use palisade_daemon::layout::Layout;
@@ -128,7 +128,7 @@ impl Running {
     pub(crate) async fn wait(self) -> Result<(), NodeError> {
         let mut stopping = self.stop.subscribe();
         tokio::select! {
-            () = signals() => tracing::info!("stopping: signal"),
+            () = until(signals()) => tracing::info!("stopping: signal"),
             _ = stopping.wait_for(|stop| *stop) => tracing::info!("stopping: command"),
         }
         self.stop().await
@@ -163,17 +163,24 @@ async fn either(stopping: watch::Receiver<bool>, out: Option<watch::Receiver<boo
     }
 }
 
-/// SIGINT or SIGTERM.
-pub(crate) async fn signals() {
+/// Whether SIGINT or SIGTERM came since this was asked for the first time: one that comes while a node
+/// starts is kept until all that started can be stopped in good order.
+pub(crate) fn signals() -> watch::Receiver<bool> {
     use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+    static SIGNALS: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+    let listen = || {
+        let (came, signals) = watch::channel(false);
+        // Registered here and now, not when the task runs for the first time.
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        for mut kind in kinds.into_iter().flatten() {
+            let came = came.clone();
+            tokio::spawn(async move {
+                if kind.recv().await.is_some() {
+                    came.send_replace(true);
+                }
+            });
         }
+        signals
     };
-    tokio::select! {
-        () = terminate => {}
-        result = tokio::signal::ctrl_c() => drop(result),
-    }
+    SIGNALS.get_or_init(listen).clone()
 }

@@ -48,7 +48,7 @@ pub(super) async fn serve(
     }
     tokio::select! {
         () = adopted.notified() => {}
-        () = super::signals() => return Err(NodeError::Interrupted),
+        () = super::until(super::signals()) => return Err(NodeError::Interrupted),
     }
     tracing::info!("this node was added to a cluster");
     // The answer is on its way: its connection ends by itself.

@@ -94,6 +94,8 @@ impl Files {
 
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: &UpArgs, dir: PathBuf) -> Result<(), NodeError> {
+    // From here on Ctrl-C is kept.
+    node::signals();
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let files = Files::new(&dir);
     let steps = Arc::new(Steps::new());

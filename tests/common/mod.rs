@@ -221,10 +221,15 @@ impl Cluster {
 
     /// Starts it (again).
     pub fn start(&mut self) {
+        self.start_until("Ctrl-C stops");
+    }
+
+    /// Starts it, and waits until it says `sign`.
+    pub fn start_until(&mut self, sign: &str) {
         let log = self.temp.path().join("up.log");
         let mut command = self.doors.up(&self.dir());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        self.process = Some(Process::start(&mut command, &log, "Ctrl-C stops"));
+        self.process = Some(Process::start(&mut command, &log, sign));
     }
 
     /// Stops it in good order.
