@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cluster, Doors, OpenSession, Process, fails, ok, palisade};
+use common::{Cluster, Doors, OpenSession, Process, fails, issuer_at, ok, palisade};
 use palisade_daemon::author::ClusterAuthor;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::Ledger;
@@ -113,23 +113,6 @@ impl Open {
     fn list(&self) -> serde_json::Value {
         serde_json::from_str(&self.cluster.run(&["ca", "list", "--json"])).unwrap()
     }
-}
-
-/// The CA that signed what a door shows.
-fn issuer_at(port: u16) -> String {
-    let mut command = Command::new("openssl");
-    command
-        .args(["s_client", "-starttls", "postgres", "-connect"])
-        .arg(format!("127.0.0.1:{port}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("issuer="))
-        .map(str::to_owned);
-    line.unwrap_or_default()
 }
 
 fn soon(what: &str, mut holds: impl FnMut() -> bool) {

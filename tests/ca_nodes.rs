@@ -14,9 +14,9 @@ mod common;
 mod fleet;
 mod nodes_fleet;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use common::{OpenSession, fails, ok, palisade, said};
+use common::{OpenSession, fails, issuer_at, ok, palisade, said};
 use fleet::{json, now, secret_file};
 use nodes_fleet::{Fleet, PATIENCE, live, voters};
 use palisade_daemon::layout::Layout;
@@ -27,20 +27,6 @@ use palisade_link::client::Client;
 use palisade_link::x509::{self, IssuingCa, Request};
 use palisade_testkit::poll;
 use serde_json::Value;
-
-/// The CA that signed what a gateway shows.
-fn issuer_at(port: u16) -> String {
-    let mut command = Command::new("openssl");
-    command
-        .args(["s_client", "-starttls", "postgres", "-connect"])
-        .arg(format!("127.0.0.1:{port}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find(|line| line.starts_with("issuer="));
-    line.unwrap_or_default().to_owned()
-}
 
 fn issuers(fleet: &Fleet) -> Vec<String> {
     let machines = fleet.machines.iter();

@@ -58,6 +58,20 @@ pub fn said(output: &Output) -> String {
     )
 }
 
+/// The CA that signed what the gateway at a port shows.
+pub fn issuer_at(port: u16) -> String {
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_client", "-starttls", "postgres", "-connect"])
+        .arg(format!("127.0.0.1:{port}"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with("issuer="));
+    line.unwrap_or_default().to_owned()
+}
+
 /// A process that is stopped by SIGINT and waited for when dropped.
 pub struct Process {
     child: Child,

@@ -249,7 +249,7 @@ impl Setup {
     fn bouncer(&self, clients: u32) -> Result<Server, String> {
         let [straight, _, bouncer] = self.ports;
         let socket = self.path("data/postgres/run");
-        let tls = self.path("data/postgres/data/palisade");
+        let tls = self.path("data/postgres/conf/palisade");
         let verifier = scram::verifier(PASSWORD, b"palisade's bench", ITERATIONS);
         self.write("users.txt", &format!("\"{USER}\" \"{verifier}\"\n"))?;
         let text = format!(
