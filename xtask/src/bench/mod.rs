@@ -5,6 +5,7 @@
 //! alone: a machine that is busy with something else slows all three. docs/benchmarks.md tells how
 //! to read the result. Nothing here runs in CI: a timed test on a shared machine fails by chance.
 
+mod awake;
 mod client;
 mod cluster;
 mod figures;
@@ -18,9 +19,10 @@ mod scram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use awake::Awake;
 use client::{Client, Target};
 use cluster::{Cluster, DATABASE, PASSWORD, USER, Way};
-use figures::{Each, Memory, Round};
+use figures::{Each, Goal, Memory, Round, Row};
 use options::Options;
 use serde_json::json;
 
@@ -50,7 +52,30 @@ pub(crate) fn run(words: &[&str], report: &mut Report) -> Result<(), String> {
     }
 }
 
+/// What was measured, and how.
+struct Measured {
+    about: Vec<(String, String)>,
+    rows: Vec<Row>,
+    goals: Vec<Goal>,
+}
+
 fn gateway(options: &Options, binary: &Path, report: &mut Report) -> Result<(), String> {
+    let Measured { about, rows, goals } = measured(options, binary, report)?;
+    if options.json {
+        let (rows, goals) = figures::json(&rows, &goals);
+        let all = json!({ "about": about, "figures": rows, "goals": goals });
+        report.line(&format!("{all:#}"));
+    } else {
+        for (what, text) in &about {
+            report.line(&format!("{what}: {text}"));
+        }
+        report.line("");
+        report.line(&figures::table(&rows, &goals));
+    }
+    Ok(())
+}
+
+fn measured(options: &Options, binary: &Path, report: &mut Report) -> Result<Measured, String> {
     report.trouble("starting PostgreSQL, Palisade and PgBouncer");
     let cluster = Cluster::start(binary, options.clients + SPARE_CLIENTS)?;
     let targets = targets(&cluster)?;
@@ -68,19 +93,11 @@ fn gateway(options: &Options, binary: &Path, report: &mut Report) -> Result<(), 
         report.trouble(&format!("round {number} of {}", options.rounds));
         rounds.push(round(&cluster, &targets, options.seconds, number)?);
     }
-    let (rows, goals) = (figures::rows(&rounds, &memory), figures::goals(&rounds));
-    if options.json {
-        let (rows, goals) = figures::json(&rows, &goals);
-        let all = json!({ "about": about, "figures": rows, "goals": goals });
-        report.line(&format!("{all:#}"));
-    } else {
-        for (what, text) in &about {
-            report.line(&format!("{what}: {text}"));
-        }
-        report.line("");
-        report.line(&figures::table(&rows, &goals));
-    }
-    Ok(())
+    Ok(Measured {
+        about,
+        rows: figures::rows(&rounds, &memory),
+        goals: figures::goals(&rounds),
+    })
 }
 
 /// Builds both programs with optimisations and hands over to that build of this one.
@@ -155,6 +172,10 @@ fn round(
             measure::throughput(cluster, way, seconds)
         })?,
         latency: measure::latency(targets, seconds)?,
+        latency_awake: {
+            let _awake = Awake::keep()?;
+            measure::latency(targets, seconds)?
+        },
         logins: logins(false)?,
         logins_with_query: logins(true)?,
     })
@@ -204,4 +225,28 @@ fn about(
     say("seconds", &options.seconds.to_string());
     say("rounds", &options.rounds.to_string());
     Ok(about)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is measured in a second of a debug build is chance; that it can be measured is not: the
+    /// benchmark knows the places of other programs' files, and nothing else here runs it.
+    #[test]
+    fn all_three_ways_can_be_measured() {
+        let options = Options {
+            rounds: 1,
+            seconds: 1,
+            clients: 5,
+            json: false,
+        };
+        // Cargo makes it for the tests of the workspace, which this is one of.
+        let binary = beside_us("../palisade").unwrap();
+        assert!(binary.exists(), "`cargo build` makes {}", binary.display());
+        let measured = measured(&options, &binary, &mut Report::to_terminal()).unwrap();
+        assert_eq!(measured.goals.len(), 6);
+        let table = figures::table(&measured.rows, &measured.goals);
+        assert!(!table.contains("NaN"), "{table}");
+    }
 }
