@@ -18,9 +18,9 @@ use std::time::Duration;
 use palisade_daemon::ledger::{AppendError, LedgerEvent, MoveError};
 use palisade_daemon::store::etcd::EtcdStore;
 use palisade_ledger::{Change, Refusal, StoreConfig};
-use palisade_testkit::etcd::Etcd;
+use palisade_testkit::etcd::{Etcd, Leaf};
 use store_support::{
-    LONG, Node, cluster, entry, follow, genesis, key, nodes, one_chain, setting, store,
+    LONG, Node, cluster, entry, follow, genesis, key, nodes, one_chain, options, setting, store,
 };
 
 fn move_entry(node: &Node, store: &StoreConfig) -> Vec<u8> {
@@ -156,6 +156,43 @@ async fn between_two_etcds_while_entries_come_from_two_nodes() {
     let left = old.ledger(&key()).await.unwrap();
     assert_eq!(left.state.store(), &at(&second));
     assert_eq!(left.state.store_entry(), left.state.head().seq);
+}
+
+/// A member joins, gets its vote or leaves, and a node reaches the same etcd by other endpoints. Who
+/// appends in that moment is told what became of the entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_on_its_way_survives_other_endpoints() {
+    let etcd = Etcd::builder().members(3).tls().start().unwrap();
+    let nodes = nodes(&etcd, 1).await;
+    let node = &nodes[0];
+    let stop = Arc::new(AtomicBool::new(false));
+    let appending = {
+        let (ledger, stop) = (node.ledger.clone(), stop.clone());
+        tokio::spawn(async move {
+            let mut appended = 0_u16;
+            while !stop.load(Ordering::Relaxed) {
+                appended += 1;
+                let bytes = entry(&ledger.now(), cluster().key(), setting(appended % 300 + 1));
+                ledger
+                    .append(bytes)
+                    .await
+                    .map_err(|error| (appended, error))?;
+            }
+            Ok::<_, (u16, AppendError)>(appended)
+        })
+    };
+    for members in (1..=3).cycle().take(60) {
+        let some = etcd.endpoints().split_off(3 - members);
+        let own = etcd.authority().unwrap().issue(&Leaf::client("node1"));
+        let mut options = options(&etcd, Some(&own.unwrap()));
+        options.endpoints = some;
+        let other = EtcdStore::new(&options, &key()).await.unwrap();
+        assert!(node.ledger.attach(other, LONG).await);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let appended = appending.await.unwrap().unwrap();
+    assert_eq!(node.head().seq, u64::from(appended));
+    one_chain(&nodes, &store(&etcd, "root").await).await;
 }
 
 /// A crash behind the entry that moves the ledger: the target lacks it. The next start takes it up.

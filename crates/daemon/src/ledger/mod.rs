@@ -122,8 +122,9 @@ impl Ledger {
 
     /// Attaches a store in etcd: compares all that it shows with the local copy, catches up, and from
     /// then on appends there first. Returns when that is done, or after `within` with `false`: it goes
-    /// on by itself then, and the last verified state stands. Another store attached before is let go; the
-    /// very same one stays as it is.
+    /// on by itself then, and the last verified state stands. The very store that is attached stays as it
+    /// is, and is reached by the endpoints of `store` if those are others; one that the ledger has left
+    /// is let go.
     pub async fn attach(&self, store: EtcdStore, within: std::time::Duration) -> bool {
         let (done, answer) = oneshot::channel();
         if self.job(Job::Attach { store, done }).await.is_err() {

@@ -166,7 +166,7 @@ impl Writer {
             Job::Append(append) => self.waiting.push_back(append),
             Job::Attach { store, done } => {
                 if let Some(attached) = &mut self.attached
-                    && attached.is(&store)
+                    && (attached.is(&store) || attached.reach_by(&store))
                 {
                     return attached.tell_when_caught_up(done);
                 }

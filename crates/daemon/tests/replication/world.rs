@@ -122,6 +122,7 @@ impl World {
                 self.nodes[node].watch = None;
             }
             64 => self.note(node),
+            67 => self.reach_by_other_endpoints(node),
             65 if self.faults.compaction => {
                 let upto = self.chance(self.store.revision + 1);
                 self.store.compact(upto);
@@ -208,6 +209,18 @@ impl World {
             Next::Closed => panic!("nothing moves the ledger here"),
         }
         self.settle(node);
+    }
+
+    /// Nobody waits for what was sent any more; it may be made yet.
+    fn reach_by_other_endpoints(&mut self, node: usize) {
+        let mine = self.requests.iter_mut().filter(|one| one.node == node);
+        for request in mine {
+            request.answered = true;
+        }
+        let one = &mut self.nodes[node];
+        one.replica.unanswered();
+        one.replica.forget();
+        one.watch = None;
     }
 
     fn watch(&mut self, node: usize) {

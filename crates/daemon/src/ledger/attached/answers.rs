@@ -50,12 +50,11 @@ impl Attached {
                 self.contact = None;
             }
             Some(Heard::Compacted) | None => {
-                self.watch = None;
                 if self.replica.is_listed() && self.replica.heard() == 0 {
                     tracing::info!("the store's history since this node heard of it is gone");
                     self.watch = Some(self.store.watch(self.replica.listed_at()));
                 } else {
-                    self.replica.forget();
+                    self.relist();
                 }
             }
         }
@@ -68,8 +67,7 @@ impl Attached {
             .cluster_id
             .is_some_and(|known| known != probed.cluster_id);
         if other || probed.revision < self.replica.heard() {
-            self.replica.forget();
-            self.watch = None;
+            self.relist();
         }
     }
 

@@ -125,6 +125,28 @@ impl Attached {
         !self.replica.is_closed() && self.store.endpoints() == store.endpoints()
     }
 
+    /// Goes on with the same ledger by other endpoints, unless it has moved: `false` then. What was
+    /// sent and not answered is looked for there.
+    pub(in crate::ledger) fn reach_by(&mut self, store: &EtcdStore) -> bool {
+        if self.replica.is_closed() {
+            return false;
+        }
+        self.note();
+        self.store = store.clone();
+        self.request = None;
+        self.replica.unanswered();
+        self.relist();
+        self.contact = None;
+        self.not_before = None;
+        true
+    }
+
+    /// All must be listed again, and watched from where everything was heard.
+    fn relist(&mut self) {
+        self.replica.forget();
+        self.watch = None;
+    }
+
     /// Tells when all that the store shows is applied.
     pub(in crate::ledger) fn tell_when_caught_up(&mut self, done: oneshot::Sender<()>) {
         self.caught_up.push(done);

@@ -49,7 +49,7 @@ pub(super) struct Alarms {
     forked: Option<(u64, Hash)>,
     raised: bool,
     /// Whether all was right once: then nothing is missing because it is new.
-    was_right: bool,
+    pub(super) was_right: bool,
 }
 
 /// What is left of the chain in a store that was turned back.

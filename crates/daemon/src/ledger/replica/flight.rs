@@ -78,6 +78,13 @@ impl Replica {
         self.settled = None;
     }
 
+    /// What was sent last will not be answered any more.
+    pub fn unanswered(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            flight.unknown = true;
+        }
+    }
+
     /// Takes in what became of a transaction.
     pub fn outcome(&mut self, sent: Sent, outcome: Outcome, now: u64) -> Taken {
         let mut taken = Taken::default();

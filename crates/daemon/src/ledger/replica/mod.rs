@@ -161,7 +161,9 @@ impl Replica {
     #[must_use]
     pub fn revision(&self) -> u64 {
         let disputed = self.forked.is_some() || self.judged.is_awaited();
-        let live = self.view.as_ref();
+        // A store that is new and empty is no store that was turned back, as often as it is listed.
+        let agreed = self.known > 0 || self.alarms.was_right;
+        let live = self.view.as_ref().filter(|_| agreed);
         let live = live.filter(|view| view.live && view.ahead.is_empty() && !disputed);
         live.map_or(self.known, |view| view.revision)
     }
