@@ -334,7 +334,7 @@ impl Walk {
             "-o",
             file,
         ]);
-        let first = Machine::new(self.temp.path(), "first");
+        let first = Machine::new(self.temp.path(), "first").with_another_name();
         let waiting = first
             .placed(&["join", file])
             .stdout(Stdio::piped())
@@ -359,7 +359,13 @@ impl Walk {
         let wrong = self.two.fingerprint();
         let said = fails(&mut self.command(&["enroll", "approve", &node, "--fingerprint", &wrong]));
         assert!(said.contains("somebody stands in between"), "{said}");
-        self.run(&["enroll", "approve", &node, "--fingerprint", &print]);
+        // It chose its names itself: who approves it sees for whom it will speak.
+        let mut approve = self.command(&["enroll", "approve", &node, "--fingerprint", &print]);
+        let approved = approve.output().unwrap();
+        let said = common::said(&approved);
+        assert!(approved.status.success(), "{said}");
+        let named = "Certificates for it will also name 127.0.0.2.";
+        assert!(said.contains(named), "{said}");
         let joined = waiting.wait_with_output().unwrap();
         assert!(joined.status.success(), "{}", common::said(&joined));
         assert!(common::said(&joined).contains(&print));

@@ -13,7 +13,7 @@ use super::common::ClusterArgs;
 use super::error::{CliError, Outcome};
 use super::exit::Exit;
 use super::files::{self, Audience};
-use super::node::find;
+use super::node::{find, show_names};
 use super::token::Token;
 use super::trust::{self, Vouched};
 use super::view::View;
@@ -306,6 +306,7 @@ fn approve(args: &ApproveArgs) -> Outcome {
         )));
     }
     let whose = format!("node {} at {}", node.id, node.address);
+    show_names(&node.address, &node.hosts, node.store.as_ref());
     let vouched = Vouched {
         fingerprint: args.fingerprint,
         yes: args.yes,
@@ -318,9 +319,7 @@ fn approve(args: &ApproveArgs) -> Outcome {
     )?;
     view.append(&signer, &mut |state: &State| match state.node(node.id) {
         // What was looked at must still be what is approved.
-        Some(now) if now.key == node.key && now.address == node.address => {
-            Ok(Change::NodeApprove { id: node.id })
-        }
+        Some(now) if *now == node => Ok(Change::NodeApprove { id: node.id }),
         Some(_) | None => Err(CliError::no(format!(
             "node {} is not what it was when it was shown",
             node.id

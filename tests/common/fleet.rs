@@ -47,6 +47,14 @@ impl Machine {
         }
     }
 
+    /// The same machine, whose etcd the others would reach at `127.0.0.2`.
+    pub fn with_another_name(mut self) -> Self {
+        let at = self.place.iter().position(|word| word == "--store-peer");
+        let peer = self.place.get_mut(at.unwrap() + 1).unwrap();
+        *peer = peer.replace("127.0.0.1", "127.0.0.2");
+        self
+    }
+
     /// `HOST:PORT` of its API.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.api)

@@ -31,8 +31,17 @@ impl Forked {
             dir,
         };
         ok(&mut forked.machine.placed(&["init", "--store", "embedded"]));
+        let script = format!(
+            "#!/bin/sh\nsaid=$(cat)\nprintf '%s\\n' \"$said\" >> {}\n",
+            forked.path("paged").display()
+        );
+        std::fs::write(forked.path("page"), script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(forked.path("page"), mode).unwrap();
         // Its PostgreSQL is made at the first start.
-        forked.daemon(false).stop();
+        let daemon = forked.daemon(false);
+        ok(&mut forked.signed(&["alert", "add", "command", "pager", "page"]));
+        daemon.stop();
         let (node, backup) = (forked.machine.dir.clone(), forked.path("backup"));
         ok(Command::new("cp").arg("-a").args([&node, &backup]));
         let daemon = forked.daemon(true);
@@ -55,6 +64,8 @@ impl Forked {
         let mut daemon = palisade();
         daemon.args(["daemon", "-c"]);
         daemon.arg(self.machine.dir.join("palisade.cfg"));
+        let page = format!("page={}", self.path("page").display());
+        daemon.env("PALISADE_ALERTS_COMMANDS", page);
         if shared {
             daemon
                 .env("PALISADE_STORE_ENDPOINTS", self.etcd.endpoints().join(","))
@@ -124,6 +135,12 @@ impl Forked {
 fn a_forked_node_gives_up_its_own_end() {
     let forked = Forked::new();
     let daemon = forked.daemon(true);
+    let paged = poll("a human to be told", PATIENCE, || {
+        let paged = std::fs::read_to_string(forked.path("paged")).ok()?;
+        paged.contains("fork").then_some(paged)
+    });
+    let paged = paged.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
+    assert_eq!(paged.lines().count(), 1, "{paged}");
     let said = fails(&mut forked.add_command("late"));
     assert!(
         said.contains("forked") && said.contains("palisade ledger resolve"),

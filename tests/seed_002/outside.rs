@@ -215,6 +215,46 @@ fn every_command_signs_and_appends_without_a_daemon() {
     daemon.stop();
 }
 
+/// A node is added, listed and removed the same way: its identity is asked for over its own link, and the entry
+/// goes straight into etcd. It becomes a member when a daemon of the cluster is there again.
+#[test]
+fn a_node_is_added_and_removed_without_a_daemon() {
+    let place = Place::new();
+    let daemon = place.daemon();
+    place.move_to(&place.etcd);
+    daemon.stop();
+    let run = |args: &[&str]| ok(&mut place.environment(args));
+    let secret = place.machine.private("cluster.secret");
+    let mut second = Machine::new(place.dir.path(), "second");
+    ok(&mut second.placed(&["init", "--secret", secret.to_str().unwrap()]));
+    second.start("waiting to be added");
+    let (address, fingerprint) = (second.address(), second.fingerprint());
+    let add = ["node", "add", &address, "--fingerprint", &fingerprint];
+    let said = run(&add);
+    assert!(
+        said.contains(&format!("node 2 at {address} is a member")),
+        "{said}"
+    );
+    let said = fails(&mut place.environment(&add));
+    assert!(said.contains("is node 2 already"), "{said}");
+    let listed = || -> Vec<String> {
+        let nodes: serde_json::Value =
+            serde_json::from_str(&run(&["node", "list", "--json"])).unwrap();
+        let nodes = nodes.as_array().unwrap().iter();
+        let prints = nodes.map(|node| node["fingerprint"].as_str().unwrap().to_owned());
+        prints.collect()
+    };
+    assert_eq!(listed().get(1), Some(&fingerprint));
+    run(&["node", "remove", "2", "--yes"]);
+    assert_eq!(listed().len(), 1);
+    let said = run(&["ledger", "verify"]);
+    assert!(said.contains("verified"), "{said}");
+    let daemon = place.daemon();
+    let said = ok(&mut place.machine.command(&["node", "list"]));
+    assert!(!said.contains(&address), "{said}");
+    daemon.stop();
+}
+
 /// "The chain is verified first; a command never trusts what etcd says beyond that."
 #[test]
 fn what_etcd_says_is_not_believed() {

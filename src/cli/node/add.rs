@@ -13,6 +13,7 @@ use palisade_link::peer::Expect;
 use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
+use crate::cli::node::show_names;
 use crate::cli::out;
 use crate::cli::trust::{self, Vouched};
 use crate::cli::view::{View, runtime};
@@ -68,10 +69,7 @@ pub(super) fn run(args: &AddArgs) -> Outcome {
             identity.address, node.address
         ));
     }
-    if !node.hosts.is_empty() {
-        let hosts = node.hosts.join(", ");
-        out::note(&format!("Certificates for it will also name {hosts}."));
-    }
+    show_names(&node.address, &node.hosts, node.store.as_ref());
     let vouched = Vouched {
         fingerprint: args.fingerprint,
         yes: args.yes,

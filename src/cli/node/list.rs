@@ -1,7 +1,9 @@
 //! `palisade node list`: the nodes that the ledger names.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use palisade_ledger::{Node, State};
+use palisade_ledger::{Node, NodeAddress, State, StoreAddress};
 use serde::Serialize;
 
 use crate::cli::common::ClusterArgs;
@@ -75,6 +77,28 @@ pub(super) fn run(args: &ListArgs) -> Outcome {
         rows,
     )?;
     Ok(Exit::Done)
+}
+
+/// Says what else the cluster's certificates would call a machine, beside its address. Who lets it in
+/// lets it speak for these names: the machine chose them, and one may be another's.
+pub(in crate::cli) fn show_names(
+    address: &NodeAddress,
+    hosts: &[String],
+    store: Option<&StoreAddress>,
+) {
+    let listens = store
+        .into_iter()
+        .flat_map(|store| [&store.peer, &store.client]);
+    let listens = listens.map(|address| address.host().to_owned());
+    let mut names: BTreeSet<String> = hosts.iter().cloned().chain(listens).collect();
+    names.remove(address.host());
+    if !names.is_empty() {
+        let names: Vec<String> = names.into_iter().collect();
+        out::note(&format!(
+            "Certificates for it will also name {}.",
+            names.join(", ")
+        ));
+    }
 }
 
 /// The node of this number or address.

@@ -10,7 +10,7 @@ mod stop;
 use clap::{Args, Subcommand};
 
 use super::error::Outcome;
-pub(super) use list::find;
+pub(super) use list::{find, show_names};
 pub(super) use stop::{PurgeArgs, ReloadArgs, purge_all, reload};
 
 /// Add, show, remove and command nodes.

@@ -8,7 +8,7 @@
 //!
 //! Started by root, the daemon writes into no directory that this user could have changed.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown};
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use palisade_keys::Zeroizing;
@@ -30,7 +30,7 @@ pub(super) fn copies(directory: &Path) -> [PathBuf; 2] {
 
 /// Makes the directories, and hands over what an earlier start made for itself.
 pub(super) fn prepare(directory: &Path, data: &Path, user: &OsUser) -> Result<(), EtcdError> {
-    passable(directory, user)?;
+    place::make_passable(directory, user)?;
     os::check_reachable(data, user)?;
     let own = rustix::process::geteuid().as_raw();
     match std::fs::symlink_metadata(data) {
@@ -50,8 +50,8 @@ pub(super) fn prepare(directory: &Path, data: &Path, user: &OsUser) -> Result<()
 /// Brings etcd's copies up to date, which it reads at each handshake.
 pub(super) fn copy(files: &Files, directory: &Path, user: &OsUser) -> Result<(), EtcdError> {
     let tls = directory.join("tls");
-    passable(directory, user)?;
-    passable(&tls, user)?;
+    place::make_passable(directory, user)?;
+    place::make_passable(&tls, user)?;
     // What is read last is written last, whoever else copies now.
     let lock = std::fs::File::open(&tls).map_err(EtcdError::file("open", &tls))?;
     flock(&lock, FlockOperation::LockExclusive)
@@ -81,20 +81,6 @@ pub fn renew(files: &Files, directory: &Path) -> Result<(), EtcdError> {
         name: found.uid().to_string(),
     };
     copy(files, directory, &user)
-}
-
-/// A directory of ours that `user` passes through.
-fn passable(path: &Path, user: &OsUser) -> Result<(), EtcdError> {
-    let own = rustix::process::geteuid().as_raw();
-    std::fs::create_dir_all(path).map_err(EtcdError::file("make", path))?;
-    let mut mode = 0o700;
-    if user.uid != own {
-        chown(path, Some(own), Some(user.gid))
-            .map_err(EtcdError::file("change the owner of", path))?;
-        mode = 0o710;
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(EtcdError::file("set the mode of", path))
 }
 
 /// Hands over all that is in a directory which is closed to everybody else.
