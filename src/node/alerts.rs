@@ -11,7 +11,7 @@ use palisade_daemon::alerts::{Desk, Due, Notice, SendError, Sender, Thresholds, 
 use palisade_daemon::config::Config;
 use palisade_daemon::layout::Layout;
 use palisade_daemon::ledger::{Ledger, LedgerEvent};
-use palisade_daemon::members::{NodeEvent, Table};
+use palisade_daemon::members::{NodeEvent, Seen, Table};
 use palisade_daemon::{files, system};
 use palisade_ledger::Alert;
 use palisade_link::api::{Alarm, AlarmKind, Done};
@@ -23,7 +23,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use super::member::Member;
-use super::status::Board;
+use super::status::{Board, OTHER_LEDGERS};
 
 /// How often is looked for what needs a human.
 const EVERY: Duration = Duration::from_secs(1);
@@ -124,6 +124,7 @@ impl Alerts {
             .forget(&|id| state.members().any(|node| node.id.get() == id));
         self.desk.end_what_is_over();
         let table = self.member.table().borrow().clone();
+        self.compare_ledgers(&table);
         let mut others = Vec::new();
         for (id, seen) in &table.others {
             if let Some(hello) = &seen.hello {
@@ -142,6 +143,30 @@ impl Alerts {
         };
         for due in due {
             self.tell(&due);
+        }
+    }
+
+    /// Each node believes what it can verify, and a store whose history is destroyed can show two of them
+    /// two chains, both signed. What the others say of their own heads shows it.
+    fn compare_ledgers(&self, table: &Table) {
+        let parted = |seen: &Seen| -> Option<bool> {
+            let head = &seen.hello.as_ref()?.head;
+            let parts = self.ledger.parts_from(head.seq, &head.hash);
+            parts
+                .inspect_err(|error| tracing::warn!(%error, "the ledger can't be read"))
+                .ok()
+        };
+        let others = table.others.iter();
+        let others = others.filter(|(_, seen)| parted(seen) == Some(true));
+        let names: Vec<String> = others.map(|(id, _)| format!("node {id}")).collect();
+        if names.is_empty() {
+            self.board.solve(OTHER_LEDGERS);
+        } else {
+            let names = names.join(", ");
+            let text = format!(
+                "{names}: the ledger there is another one than this node's; compare `palisade ledger log` on both"
+            );
+            self.board.problem(OTHER_LEDGERS, text);
         }
     }
 

@@ -311,8 +311,14 @@ fn master(news: &News) -> Option<u32> {
     Some(master.get())
 }
 
+/// What the problem is about that another node has another ledger.
+pub(super) const OTHER_LEDGERS: &str = "other nodes' ledgers";
+
 /// Problems that humans are alerted of, by what they are about.
 fn alarm_about(about: &str) -> Option<AlarmKind> {
+    if about == OTHER_LEDGERS {
+        return Some(AlarmKind::Ledger);
+    }
     (about.contains("certificate") || about.contains("revocation"))
         .then_some(AlarmKind::CertificateRenewal)
 }

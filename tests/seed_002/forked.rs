@@ -21,6 +21,23 @@ struct Forked {
 
 impl Forked {
     fn new() -> Self {
+        let forked = Self::begun();
+        let (node, backup) = (forked.machine.dir.clone(), forked.path("backup"));
+        ok(Command::new("cp").arg("-a").args([&node, &backup]));
+        let daemon = forked.daemon(true);
+        forked.add("theirs");
+        daemon.stop();
+        std::fs::remove_dir_all(&node).unwrap();
+        ok(Command::new("cp").arg("-a").args([&backup, &node]));
+        let daemon = forked.daemon(false);
+        forked.add("mine1");
+        forked.add("mine2");
+        daemon.stop();
+        forked
+    }
+
+    /// The node, before all that.
+    fn begun() -> Self {
         let dir = temp_dir().unwrap();
         let ca = Authority::make(dir.path(), "rootCA", KeyKind::Ec).unwrap();
         let forked = Self {
@@ -42,17 +59,6 @@ impl Forked {
         let daemon = forked.daemon(false);
         ok(&mut forked.signed(&["alert", "add", "command", "pager", "page"]));
         daemon.stop();
-        let (node, backup) = (forked.machine.dir.clone(), forked.path("backup"));
-        ok(Command::new("cp").arg("-a").args([&node, &backup]));
-        let daemon = forked.daemon(true);
-        forked.add("theirs");
-        daemon.stop();
-        std::fs::remove_dir_all(&node).unwrap();
-        ok(Command::new("cp").arg("-a").args([&backup, &node]));
-        let daemon = forked.daemon(false);
-        forked.add("mine1");
-        forked.add("mine2");
-        daemon.stop();
         forked
     }
 
@@ -61,25 +67,31 @@ impl Forked {
     }
 
     fn daemon(&self, shared: bool) -> Process {
+        if shared {
+            self.daemon_of(&self.machine, Some(&self.etcd), "endpoints")
+        } else {
+            self.daemon_of(&self.machine, None, "embedded")
+        }
+    }
+
+    /// A daemon whose configuration names this etcd, or none; and where its ledger lies then.
+    fn daemon_of(&self, machine: &Machine, etcd: Option<&Etcd>, kind: &str) -> Process {
         let mut daemon = palisade();
-        daemon.args(["daemon", "-c"]);
-        daemon.arg(self.machine.dir.join("palisade.cfg"));
+        daemon
+            .args(["daemon", "-c"])
+            .arg(machine.dir.join("palisade.cfg"))
+            .env("PALISADE_STORE_CA_FILE", self.ca.certificate())
+            .env("PALISADE_STORE_CERT_FILE", &self.services.certificate)
+            .env("PALISADE_STORE_KEY", &self.services.key);
         let page = format!("page={}", self.path("page").display());
         daemon.env("PALISADE_ALERTS_COMMANDS", page);
-        if shared {
-            daemon
-                .env("PALISADE_STORE_ENDPOINTS", self.etcd.endpoints().join(","))
-                .env("PALISADE_STORE_CA_FILE", self.ca.certificate())
-                .env("PALISADE_STORE_CERT_FILE", &self.services.certificate)
-                .env("PALISADE_STORE_KEY", &self.services.key);
+        if let Some(etcd) = etcd {
+            daemon.env("PALISADE_STORE_ENDPOINTS", etcd.endpoints().join(","));
         }
-        let log = self.machine.dir.with_extension("log");
+        let log = machine.dir.with_extension("log");
         let daemon = Process::start(&mut daemon, &log, "serving at");
-        let kind = if shared { "endpoints" } else { "embedded" };
         let attached = poll("the ledger's store", PATIENCE, || {
-            let output = self.machine.command(&["status", "--json"]).output();
-            let status: serde_json::Value =
-                serde_json::from_slice(&output.unwrap().stdout).unwrap_or_default();
+            let status = status(machine);
             let store = &status["store"];
             let forked = store["problem"]
                 .as_str()
@@ -128,6 +140,57 @@ impl Forked {
     fn users(&self) -> String {
         ok(&mut self.machine.command(&["user", "list"]))
     }
+}
+
+fn status(machine: &Machine) -> serde_json::Value {
+    let output = machine.command(&["status", "--json"]).output();
+    serde_json::from_slice(&output.unwrap().stdout).unwrap_or_default()
+}
+
+/// Two members that follow two ledgers, both validly signed, say so of each other, and somebody is told.
+#[test]
+fn members_with_different_ledgers_notice_it() {
+    let cluster = Forked::begun();
+    let two = Machine::new(cluster.dir.path(), "two");
+    let one = cluster.daemon(false);
+    let mut to_etcd = cluster.signed(&["store", "move"]);
+    ok(to_etcd.args(["--store-endpoints", &cluster.etcd.endpoints().join(",")]));
+    let token = cluster.path("two.token");
+    ok(cluster.signed(&["enroll", "create", "-o"]).arg(&token));
+    ok(&mut two.placed(&["join", token.to_str().unwrap()]));
+    let other = cluster.daemon_of(&two, None, "endpoints");
+    let parted = |machine: &Machine, who: &str| {
+        let problems = status(machine)["problems"].to_string();
+        problems.contains(&format!("{who}: the ledger there is another one"))
+    };
+    let alive = poll("both to be there", PATIENCE, || {
+        let status = status(&cluster.machine);
+        let nodes = status["nodes"].as_array()?;
+        let live = nodes.iter().filter(|node| node["live"] == true);
+        (live.count() == 2).then_some(())
+    });
+    alive.unwrap_or_else(|error| panic!("{error}\n{}\n{}", one.log(), other.log()));
+    assert!(!parted(&cluster.machine, "node 2") && !parted(&two, "node 1"));
+    other.stop();
+    // The second follows another etcd, to which it brings its ledger; there each entry is as good as any.
+    cluster.add("theirs");
+    let elsewhere = Etcd::builder().authority(cluster.ca.clone());
+    let elsewhere = elsewhere.start().unwrap();
+    let other = cluster.daemon_of(&two, Some(&elsewhere), "endpoints");
+    let mut mine = two.command(&["user", "add", "-u", "mine", "-s"]);
+    mine.arg(cluster.path("mine.credentials")).env(
+        "PALISADE_CREDENTIALS",
+        cluster.machine.private("admin.credentials"),
+    );
+    ok(&mut mine);
+    let told = poll("both to say so", PATIENCE, || {
+        let both = parted(&cluster.machine, "node 2") && parted(&two, "node 1");
+        let paged = std::fs::read_to_string(cluster.path("paged")).unwrap_or_default();
+        (both && paged.contains("the ledger there is another one")).then_some(())
+    });
+    told.unwrap_or_else(|error| panic!("{error}\n{}\n{}", one.log(), other.log()));
+    other.stop();
+    one.stop();
 }
 
 /// Both ends are shown, and who signed; nothing is done unasked; the node follows etcd again.

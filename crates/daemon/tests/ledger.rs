@@ -89,6 +89,27 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn another_entry_of_a_number_is_another_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = begin(dir.path());
+    let genesis = ledger.now().head();
+    cluster().append(&ledger, user(1)).await.unwrap();
+    let head = ledger.now().head();
+    for (seq, hash, parts) in [
+        (head.seq, head.hash, false),
+        (head.seq, genesis.hash, true),
+        (genesis.seq, genesis.hash, false),
+        (genesis.seq, head.hash, true),
+        // Who is ahead may be right.
+        (head.seq + 1, genesis.hash, false),
+    ] {
+        let found = ledger.parts_from(seq, &hash.to_string()).unwrap();
+        assert_eq!(found, parts, "{seq} {hash}");
+    }
+    assert!(ledger.parts_from(head.seq, "no hash").unwrap());
+}
+
+#[tokio::test]
 async fn refused_entries_leave_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = begin(dir.path());

@@ -1,14 +1,21 @@
 //! `palisade store move`: the ledger moves to another store.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use palisade_ledger::{Change, State, StoreConfig};
-use palisade_link::api::{Command, StoreTarget};
+use palisade_link::api::{Command, StoreKind, StoreTarget};
 
 use crate::cli::common::ClusterArgs;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::out;
 use crate::cli::view::View;
+use crate::up::progress::Steps;
+
+/// How long the new store may take, and how often is looked.
+const WITHIN: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,6 +84,38 @@ pub(super) fn run(args: &MoveArgs) -> Outcome {
         })
     };
     view.append(&signer, &mut change)?;
+    arrived(&view, &store)?;
     out::line("the ledger has moved")?;
     Ok(Exit::Done)
+}
+
+/// Waits until the new store holds the whole ledger: before that it has the one without this move, and
+/// who writes to it directly would go on from there.
+fn arrived(view: &View, store: &StoreConfig) -> Result<(), CliError> {
+    let kind = match store {
+        // Nobody else can write there.
+        StoreConfig::Embedded => return Ok(()),
+        StoreConfig::Managed => StoreKind::Managed,
+        StoreConfig::Endpoints(_) => StoreKind::Endpoints,
+    };
+    let steps = Steps::new();
+    steps.begin("Waiting until the new store has all of it");
+    let (mut left, mut problem) = (WITHIN, None);
+    while !left.is_zero() {
+        let status = view.status()?.store;
+        if status.kind == kind && status.quorum && !status.behind {
+            steps.done();
+            return Ok(());
+        }
+        problem = status.problem;
+        view.pause(LOOK);
+        left = left.saturating_sub(LOOK);
+    }
+    steps.fail();
+    let problem = problem.map(|problem| format!(": {problem}"));
+    Err(CliError::no(format!(
+        "the ledger has moved, but its new store does not take entries yet{}",
+        problem.unwrap_or_default()
+    ))
+    .hint("the daemon goes on trying; `palisade status` shows when it does"))
 }

@@ -23,6 +23,7 @@ mod notes;
 pub mod replica;
 mod writer;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
@@ -145,6 +146,21 @@ impl Ledger {
     async fn job(&self, job: Job) -> Result<(), AppendError> {
         let sent = self.jobs.send(job).await;
         sent.map_err(|_| AppendError::Stopping)
+    }
+
+    /// Whether this node has another entry of this number than the one with this hash (in hexadecimal
+    /// digits). To have none is not to have another one.
+    pub fn parts_from(&self, seq: u64, hash: &str) -> Result<bool, StoreError> {
+        let head = self.now().head();
+        let own = match seq.cmp(&head.seq) {
+            Ordering::Greater => None,
+            Ordering::Equal => Some(head.hash),
+            Ordering::Less => {
+                let entry = self.store.entries(seq, 1)?.pop();
+                entry.map(|entry| Hash::of(&entry))
+            }
+        };
+        Ok(own.is_some_and(|own| own.to_string() != hash))
     }
 
     /// Signed entries from number `from` on, at most `most`.

@@ -239,6 +239,7 @@ impl Writer {
             None => StoreStatus {
                 kind,
                 quorum: self.is_local(),
+                behind: kind != StoreKind::Embedded,
                 problem: (!self.is_local())
                     .then(|| "the etcd that keeps the ledger is not attached".to_owned()),
                 ..StoreStatus::default()

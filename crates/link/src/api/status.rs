@@ -126,6 +126,9 @@ pub struct StoreStatus {
     pub kind: StoreKind,
     /// Whether entries can be appended.
     pub quorum: bool,
+    /// Whether it may lack entries that this node has: it was not reached yet, or not compared.
+    #[serde(default)]
+    pub behind: bool,
     /// `https://HOST:PORT` of etcd.
     #[serde(default)]
     pub endpoints: Vec<String>,
@@ -143,6 +146,7 @@ impl Default for StoreStatus {
         Self {
             kind: StoreKind::Embedded,
             quorum: true,
+            behind: false,
             endpoints: Vec::new(),
             members: Vec::new(),
             problem: None,

@@ -86,6 +86,8 @@ pub(in crate::ledger) struct Attached {
     not_before: Option<Instant>,
     wake: Option<Instant>,
     caught_up: Vec<oneshot::Sender<()>>,
+    /// Whether it may still lack what this node holds.
+    behind: bool,
     told_closed: bool,
 }
 
@@ -116,6 +118,7 @@ impl Attached {
             not_before: None,
             wake: None,
             caught_up: vec![done],
+            behind: true,
             told_closed: false,
         }
     }
@@ -194,6 +197,7 @@ impl Attached {
         StoreStatus {
             kind,
             quorum: self.quorum.unwrap_or(false) && self.forked().is_none(),
+            behind: self.behind,
             endpoints: self.store.endpoints(),
             members: Vec::new(),
             problem,
@@ -293,6 +297,7 @@ impl Attached {
     }
 
     fn ready(&mut self, now: Instant, writer: &mut Writer) {
+        self.behind = false;
         if !self.caught_up.is_empty() {
             self.note();
         }
