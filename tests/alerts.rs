@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Cluster, ok};
+use common::{Cluster, ok, pager};
 use palisade_testkit::poll;
 use palisade_testkit::receiver::{Post, Web};
 use serde_json::Value;
@@ -24,9 +24,9 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_mins(1);
 const TOKEN: &str = "a-token-that-nobody-may-see";
 
-fn write(path: &Path, text: &str, mode: u32) {
+fn secret(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The notices that the program was given, one a line.
@@ -48,12 +48,7 @@ fn of_kind(file: &Path, kind: &str) -> Vec<Value> {
 async fn humans_are_told_of_each_thing_once() {
     let scratch = palisade_testkit::temp_dir().unwrap();
     let (program, said) = (scratch.path().join("page"), scratch.path().join("said"));
-    // One write for each, for several may come at one time.
-    let script = format!(
-        "#!/bin/sh\nsaid=$(cat)\nprintf '%s\\n' \"$said\" >> {}\n",
-        said.display()
-    );
-    write(&program, &script, 0o755);
+    pager(&program, &said);
     let commands = format!("page={}", program.display());
     let cluster = Cluster::up_with(&[("PALISADE_ALERTS_COMMANDS", &commands)]);
 
@@ -62,7 +57,7 @@ async fn humans_are_told_of_each_thing_once() {
     let web = Web::start(None, "204 No Content").unwrap();
     let url = format!("{}/hook", web.url());
     let token = cluster.path("token");
-    write(&token, TOKEN, 0o600);
+    secret(&token, TOKEN);
     cluster.run(&[
         "alert",
         "add",

@@ -32,6 +32,10 @@ use super::clock;
 use super::common::{ClusterArgs, Signer};
 use super::error::CliError;
 use super::out;
+use crate::up::progress::Steps;
+
+/// How long until the status is looked at again.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How often a change is signed anew because somebody else's came in between.
 const ATTEMPTS: usize = 16;
@@ -89,9 +93,27 @@ impl View {
         self.link.status()
     }
 
-    /// Lets time pass.
-    pub(crate) fn pause(&self, time: Duration) {
-        self.link.pause(time);
+    /// Looks at the status until it is as wanted, and shows what is waited for; `false` if it was not so
+    /// in time.
+    pub(crate) fn wait(
+        &self,
+        what: &str,
+        within: Duration,
+        mut is_so: impl FnMut(Status) -> bool,
+    ) -> Result<bool, CliError> {
+        let steps = Steps::new();
+        steps.begin(what);
+        let mut left = within;
+        while !left.is_zero() {
+            if is_so(self.status()?) {
+                steps.done();
+                return Ok(true);
+            }
+            self.link.pause(LOOK.min(left));
+            left = left.saturating_sub(LOOK);
+        }
+        steps.fail();
+        Ok(false)
     }
 
     /// Signs a command to the node that is asked, and has it carried out. Nothing is signed for another

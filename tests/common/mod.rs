@@ -72,6 +72,18 @@ pub fn issuer_at(port: u16) -> String {
     line.unwrap_or_default().to_owned()
 }
 
+/// Makes a program for alerts: it writes each notice to the file `said`, a line each.
+pub fn pager(program: &Path, said: &Path) {
+    // One write for each, for several may come at one time.
+    let script = format!(
+        "#!/bin/sh\nsaid=$(cat)\nprintf '%s\\n' \"$said\" >> {}\n",
+        said.display()
+    );
+    std::fs::write(program, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(program, mode).unwrap();
+}
+
 /// A process that is stopped by SIGINT and waited for when dropped.
 pub struct Process {
     child: Child,

@@ -6,9 +6,11 @@ use std::process::Command;
 use palisade_testkit::etcd::{Authority, Etcd, KeyKind, Leaf, Pair};
 use palisade_testkit::{TempDir, poll, temp_dir};
 
-use super::common::{Process, fails, ok, palisade};
-use super::fleet::Machine;
+use super::common::{Process, fails, ok, pager, palisade};
+use super::fleet::{Machine, status};
 use super::hosts::PATIENCE;
+
+const STATUS: [&str; 2] = ["status", "--json"];
 
 /// A node whose directory was put back from a backup and used alone, while etcd holds what it did before.
 struct Forked {
@@ -48,13 +50,7 @@ impl Forked {
             dir,
         };
         ok(&mut forked.machine.placed(&["init", "--store", "embedded"]));
-        let script = format!(
-            "#!/bin/sh\nsaid=$(cat)\nprintf '%s\\n' \"$said\" >> {}\n",
-            forked.path("paged").display()
-        );
-        std::fs::write(forked.path("page"), script).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(forked.path("page"), mode).unwrap();
+        pager(&forked.path("page"), &forked.path("paged"));
         // Its PostgreSQL is made at the first start.
         let daemon = forked.daemon(false);
         ok(&mut forked.signed(&["alert", "add", "command", "pager", "page"]));
@@ -91,7 +87,7 @@ impl Forked {
         let log = machine.dir.with_extension("log");
         let daemon = Process::start(&mut daemon, &log, "serving at");
         let attached = poll("the ledger's store", PATIENCE, || {
-            let status = status(machine);
+            let status = status(&mut machine.command(&STATUS));
             let store = &status["store"];
             let forked = store["problem"]
                 .as_str()
@@ -142,11 +138,6 @@ impl Forked {
     }
 }
 
-fn status(machine: &Machine) -> serde_json::Value {
-    let output = machine.command(&["status", "--json"]).output();
-    serde_json::from_slice(&output.unwrap().stdout).unwrap_or_default()
-}
-
 /// Two members that follow two ledgers, both validly signed, say so of each other, and somebody is told.
 #[test]
 fn members_with_different_ledgers_notice_it() {
@@ -160,11 +151,11 @@ fn members_with_different_ledgers_notice_it() {
     ok(&mut two.placed(&["join", token.to_str().unwrap()]));
     let other = cluster.daemon_of(&two, None, "endpoints");
     let parted = |machine: &Machine, who: &str| {
-        let problems = status(machine)["problems"].to_string();
+        let problems = status(&mut machine.command(&STATUS))["problems"].to_string();
         problems.contains(&format!("{who}: the ledger there is another one"))
     };
     let alive = poll("both to be there", PATIENCE, || {
-        let status = status(&cluster.machine);
+        let status = status(&mut cluster.machine.command(&STATUS));
         let nodes = status["nodes"].as_array()?;
         let live = nodes.iter().filter(|node| node["live"] == true);
         (live.count() == 2).then_some(())

@@ -8,7 +8,7 @@ use palisade_testkit::etcd::{Authority, Etcd, KeyKind, Leaf, Pair};
 use palisade_testkit::{TempDir, poll, temp_dir};
 
 use super::common::{Process, fails, ok, palisade};
-use super::fleet::Machine;
+use super::fleet::{Machine, json};
 use super::hosts::PATIENCE;
 
 /// A node whose ledger lies in an etcd, and an operator elsewhere, who has a certificate for it.
@@ -54,6 +54,15 @@ impl Place {
             .env("PALISADE_STORE_KEY", &self.services.key);
         let log = self.machine.dir.with_extension("log");
         Process::start(&mut daemon, &log, "serving at")
+    }
+
+    /// The ledger is in etcd, and no daemon runs.
+    fn without_a_daemon() -> Self {
+        let place = Self::new();
+        let daemon = place.daemon();
+        place.move_to(&place.etcd);
+        daemon.stop();
+        place
     }
 
     /// Moves the ledger there, as the operator of the node.
@@ -219,10 +228,7 @@ fn every_command_signs_and_appends_without_a_daemon() {
 /// goes straight into etcd. It becomes a member when a daemon of the cluster is there again.
 #[test]
 fn a_node_is_added_and_removed_without_a_daemon() {
-    let place = Place::new();
-    let daemon = place.daemon();
-    place.move_to(&place.etcd);
-    daemon.stop();
+    let place = Place::without_a_daemon();
     let run = |args: &[&str]| ok(&mut place.environment(args));
     let secret = place.machine.private("cluster.secret");
     let mut second = Machine::new(place.dir.path(), "second");
@@ -238,8 +244,7 @@ fn a_node_is_added_and_removed_without_a_daemon() {
     let said = fails(&mut place.environment(&add));
     assert!(said.contains("is node 2 already"), "{said}");
     let listed = || -> Vec<String> {
-        let nodes: serde_json::Value =
-            serde_json::from_str(&run(&["node", "list", "--json"])).unwrap();
+        let nodes = json(&mut place.environment(&["node", "list", "--json"]));
         let nodes = nodes.as_array().unwrap().iter();
         let prints = nodes.map(|node| node["fingerprint"].as_str().unwrap().to_owned());
         prints.collect()
@@ -258,10 +263,7 @@ fn a_node_is_added_and_removed_without_a_daemon() {
 /// "The chain is verified first; a command never trusts what etcd says beyond that."
 #[test]
 fn what_etcd_says_is_not_believed() {
-    let place = Place::new();
-    let daemon = place.daemon();
-    place.move_to(&place.etcd);
-    daemon.stop();
+    let place = Place::without_a_daemon();
     let add = |name: &str| {
         let file = place.path(name);
         let words = [

@@ -17,12 +17,9 @@ use crate::cli::node::show_names;
 use crate::cli::out;
 use crate::cli::trust::{self, Vouched};
 use crate::cli::view::{View, runtime};
-use crate::up::progress::Steps;
 
 /// How long the other machine may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How often the members are asked whether the new one lives.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Make a machine a node of the cluster that was prepared by `palisade init --secret` and runs there.
 ///
@@ -162,22 +159,17 @@ fn refuse(state: &State, node: &NewNode, identity: &Identity) -> Result<(), CliE
 
 /// Waits until the members see it alive.
 fn alive(view: &View, id: NodeId, within: Duration) -> Outcome {
-    let steps = Steps::new();
-    steps.begin(&format!("Waiting until node {id} is seen alive"));
-    let mut left = within;
     let mut last = None;
-    while !left.is_zero() {
-        let nodes = view.status()?.nodes;
-        let line = nodes.into_iter().find(|line| line.id == id.get());
-        if line.as_ref().is_some_and(|line| line.live) {
-            steps.done();
-            return Ok(Exit::Done);
-        }
+    let what = format!("Waiting until node {id} is seen alive");
+    let lives = view.wait(&what, within, |status| {
+        let line = status.nodes.into_iter().find(|line| line.id == id.get());
+        let lives = line.as_ref().is_some_and(|line| line.live);
         last = line.and_then(|line: NodeLine| line.reason);
-        view.pause(LOOK.min(left));
-        left = left.saturating_sub(LOOK);
+        lives
+    })?;
+    if lives {
+        return Ok(Exit::Done);
     }
-    steps.fail();
     let reason = last.map(|reason| format!(": {reason}")).unwrap_or_default();
     Err(CliError::no(format!(
         "node {id} is a member, but was not seen alive within {} seconds{reason}",

@@ -11,11 +11,9 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::out;
 use crate::cli::view::View;
-use crate::up::progress::Steps;
 
-/// How long the new store may take, and how often is looked.
+/// How long the new store may take.
 const WITHIN: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Where to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,20 +96,19 @@ fn arrived(view: &View, store: &StoreConfig) -> Result<(), CliError> {
         StoreConfig::Managed => StoreKind::Managed,
         StoreConfig::Endpoints(_) => StoreKind::Endpoints,
     };
-    let steps = Steps::new();
-    steps.begin("Waiting until the new store has all of it");
-    let (mut left, mut problem) = (WITHIN, None);
-    while !left.is_zero() {
-        let status = view.status()?.store;
-        if status.kind == kind && status.quorum && !status.behind {
-            steps.done();
-            return Ok(());
-        }
-        problem = status.problem;
-        view.pause(LOOK);
-        left = left.saturating_sub(LOOK);
+    let mut problem = None;
+    let arrived = view.wait(
+        "Waiting until the new store has all of it",
+        WITHIN,
+        |status| {
+            let store = status.store;
+            problem = store.problem;
+            store.kind == kind && store.quorum && !store.behind
+        },
+    )?;
+    if arrived {
+        return Ok(());
     }
-    steps.fail();
     let problem = problem.map(|problem| format!(": {problem}"));
     Err(CliError::no(format!(
         "the ledger has moved, but its new store does not take entries yet{}",

@@ -3,7 +3,7 @@
 //!
 //! Each round measures all three ways one after the other, and figures are compared within a round
 //! alone: a machine that is busy with something else slows all three. docs/benchmarks.md tells how
-//! to read the result. Nothing here runs in CI: a timed test on a shared machine fails by chance.
+//! to read the result. No figure is looked at in CI: a timed test on a shared machine fails by chance.
 
 mod awake;
 mod client;

@@ -85,9 +85,8 @@ pub(in crate::ledger) struct Attached {
     problem: Option<String>,
     not_before: Option<Instant>,
     wake: Option<Instant>,
+    /// Who waits until it holds all that this node holds: somebody, until it was compared.
     caught_up: Vec<oneshot::Sender<()>>,
-    /// Whether it may still lack what this node holds.
-    behind: bool,
     told_closed: bool,
 }
 
@@ -118,7 +117,6 @@ impl Attached {
             not_before: None,
             wake: None,
             caught_up: vec![done],
-            behind: true,
             told_closed: false,
         }
     }
@@ -197,7 +195,7 @@ impl Attached {
         StoreStatus {
             kind,
             quorum: self.quorum.unwrap_or(false) && self.forked().is_none(),
-            behind: self.behind,
+            behind: !self.caught_up.is_empty(),
             endpoints: self.store.endpoints(),
             members: Vec::new(),
             problem,
@@ -297,7 +295,6 @@ impl Attached {
     }
 
     fn ready(&mut self, now: Instant, writer: &mut Writer) {
-        self.behind = false;
         if !self.caught_up.is_empty() {
             self.note();
         }
