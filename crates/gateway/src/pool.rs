@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::PoolLimits;
 use crate::postgres::Backend;
+use crate::socket::Resting;
 
 /// Whose connection it is. Two are interchangeable when all of it is equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,7 +32,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Idle {
     all: usize,
-    by_key: HashMap<PoolKey, Vec<(Instant, Backend)>>,
+    by_key: HashMap<PoolKey, Vec<(Instant, Backend<Resting>)>>,
 }
 
 impl Pool {
@@ -52,7 +53,7 @@ impl Pool {
         loop {
             let (_, backend) = idle.by_key.get_mut(key)?.pop()?;
             idle.all = idle.all.saturating_sub(1);
-            if backend.is_quiet() {
+            if let Some(backend) = backend.wake() {
                 return Some(backend);
             }
         }
@@ -66,7 +67,7 @@ impl Pool {
         }
         let same = idle.by_key.entry(key).or_default();
         if same.len() < self.limits.idle_per_key {
-            same.push((now, backend));
+            same.push((now, backend.rest()));
             idle.all += 1;
         }
     }

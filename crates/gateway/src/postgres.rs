@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cancel::Target;
-use crate::socket::ServerSocket;
+use crate::socket::{Resting, ServerSocket};
 use crate::wire::backend::{BadLength, Face, Outgoing, error_field, message};
 use crate::wire::take;
 
@@ -83,9 +83,9 @@ impl BackendError {
     }
 }
 
-/// A logged-in, idle connection to PostgreSQL.
-pub(crate) struct Backend {
-    pub(crate) stream: ServerSocket,
+/// A logged-in, idle connection to PostgreSQL, held by one who uses it or, as `Backend<Resting>`, by nobody.
+pub(crate) struct Backend<S = ServerSocket> {
+    pub(crate) stream: S,
     pub(crate) target: Target,
     /// What PostgreSQL reported of its parameters, by name.
     pub(crate) reported: Vec<(Vec<u8>, Vec<u8>)>,
@@ -125,9 +125,13 @@ impl Backend {
         self.read_until_ready().await
     }
 
-    /// Whether PostgreSQL has said nothing since, not even goodbye.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.stream.is_quiet()
+    /// For whoever takes it up next.
+    pub(crate) fn rest(self) -> Backend<Resting> {
+        Backend {
+            stream: self.stream.rest(),
+            target: self.target,
+            reported: self.reported,
+        }
     }
 
     /// Remembers a `ParameterStatus`.
@@ -193,6 +197,17 @@ impl Backend {
             b'E' => Err(refused(body)),
             other => Err(BackendError::Unexpected(char::from(other))),
         }
+    }
+}
+
+impl Backend<Resting> {
+    /// Takes it up, if PostgreSQL has said nothing since, not even goodbye.
+    pub(crate) fn wake(self) -> Option<Backend> {
+        Some(Backend {
+            stream: self.stream.wake()?,
+            target: self.target,
+            reported: self.reported,
+        })
     }
 }
 

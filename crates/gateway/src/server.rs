@@ -205,10 +205,9 @@ impl Gateway {
         let shared = &self.shared;
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            // What it accepts stays with the workers.
             tasks.spawn_on(
                 accept(Arc::clone(shared), listener),
-                &shared.workers.handle(),
+                &shared.workers.listening(),
             );
         }
         tasks.spawn(supervise(Arc::clone(shared)));
@@ -261,7 +260,10 @@ fn take(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) {
         connection::turn_away(shared, &tcp, peer);
         return;
     };
-    tokio::spawn(connection::serve(Arc::clone(shared), tcp, peer, place));
+    let connection = Arc::clone(shared);
+    shared.workers.spawn(tcp, move |tcp| {
+        connection::serve(connection, tcp, peer, place)
+    });
 }
 
 /// Looks at every open session when the ledger changes.

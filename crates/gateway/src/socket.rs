@@ -28,7 +28,7 @@ impl ServerSocket {
         Self::new(stream.into_std()?)
     }
 
-    /// Of a stream that does not block.
+    /// Of a stream that does not block; watched by the thread that calls.
     fn new(stream: UnixStream) -> io::Result<Self> {
         Ok(Self {
             stream: watch(stream, Interest::READABLE)?,
@@ -36,11 +36,9 @@ impl ServerSocket {
         })
     }
 
-    /// Whether nothing has come that was not read yet, not even the end.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let read = |mut stream: &UnixStream| stream.read(&mut [0; 1]);
-        let nothing = self.stream.try_io(Interest::READABLE, read);
-        matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// Watched by nobody any more.
+    pub(crate) fn rest(self) -> Resting {
+        Resting(self.stream.into_inner())
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -49,6 +47,21 @@ impl ServerSocket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
+        }
+    }
+}
+
+/// A connected unix socket that nobody watches: any thread may take it up.
+pub(crate) struct Resting(UnixStream);
+
+impl Resting {
+    /// Watched by the thread that calls; `None` if anything has come meanwhile, be it the end.
+    pub(crate) fn wake(self) -> Option<ServerSocket> {
+        match (&self.0).read(&mut [0; 1]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ServerSocket::new(self.0).ok()
+            }
+            Ok(_) | Err(_) => None,
         }
     }
 }
@@ -175,17 +188,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn quiet_is_when_nothing_came() {
-        let (mut ours, mut theirs) = pair();
-        assert!(ours.is_quiet());
+    async fn who_rests_is_taken_up_only_if_nothing_came() {
+        let (ours, mut theirs) = pair();
+        let mut ours = ours.rest().wake().unwrap();
         theirs.write_all(b"ab").await.unwrap();
-        ours.stream.readable().await.unwrap().retain_ready();
-        assert!(!ours.is_quiet(), "and that byte is gone");
-        assert_eq!(ours.read_u8().await.unwrap(), b'b');
-        assert!(ours.is_quiet());
+        assert_eq!(ours.read_u8().await.unwrap(), b'a');
+        assert!(ours.rest().wake().is_none(), "there is another byte");
+        let (ours, theirs) = pair();
+        let resting = ours.rest();
         drop(theirs);
-        ours.stream.readable().await.unwrap().retain_ready();
-        assert!(!ours.is_quiet());
-        assert_eq!(ours.read(&mut [0; 4]).await.unwrap(), 0);
+        assert!(resting.wake().is_none(), "the other side has gone");
+    }
+
+    /// What one thread's loop has watched, another's watches then.
+    #[test]
+    fn another_thread_takes_it_up() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+        };
+        let (first, second) = (runtime(), runtime());
+        let (ours, mut theirs) = first.block_on(async { pair() });
+        let resting = ours.rest();
+        let mut ours = second.block_on(async { resting.wake() }).unwrap();
+        first.block_on(theirs.write_all(b"x")).unwrap();
+        // The first loop does not turn meanwhile.
+        assert_eq!(second.block_on(ours.read_u8()).unwrap(), b'x');
     }
 }
