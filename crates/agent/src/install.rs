@@ -151,7 +151,7 @@ async fn openings(client: &Client) -> Result<Vec<String>, Error> {
              WHERE a.grantee <> d.datdba AND (d.datname <> pg_catalog.current_database() AND a.grantee = 0 \
                 OR d.datname = pg_catalog.current_database() \
                    AND (CASE a.grantee WHEN 0 THEN '' ELSE a.grantee::pg_catalog.regrole::text END, a.privilege_type) \
-                       NOT IN (('palisade_login', 'CONNECT'), ('palisade_temp', 'TEMPORARY'), ('palisade_owner', 'CREATE'))) \
+                       NOT IN (('palisade_login', 'CONNECT'), ('palisade_temp', 'TEMPORARY'), ('palisade_make', 'CREATE'))) \
              UNION ALL \
              SELECT 'relation ' || c.oid::pg_catalog.regclass::text || ' is open to ' || \
                     CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END \

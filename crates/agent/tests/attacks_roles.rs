@@ -496,6 +496,41 @@ async fn a_table_that_explain_made_is_taken_over() {
     scene.unharmed().await;
 }
 
+// The same, said by those whose flags never make anything: PostgreSQL itself refuses it.
+#[tokio::test]
+async fn who_only_drops_or_grants_makes_nothing_by_explain() {
+    let mut scene = scene().await;
+    scene.state = state(&format!(
+        "{} - +dropping:select,drop - +granting:select,grant - [granting app]=select,grant",
+        common::cast::CAST
+    ));
+    scene.bench.agent.apply(&scene.state).await.unwrap();
+    for user in ["dropping", "granting"] {
+        let user = scene.bench.log_in(user).await;
+        user.ok("prepare one as select 1 as mine").await;
+        for role in ["none", "palisade_owner"] {
+            user.ok(&format!("set role {role}")).await;
+            all_refused(
+                &user,
+                &[
+                    "explain analyze create table app.made as select 1 as mine",
+                    "explain analyze create table app.made as select",
+                    "explain analyze create materialized view app.made as select 1 as mine",
+                    "explain analyze create temp table made as select 1 as mine",
+                    "explain analyze create table app.made as execute one",
+                    "do $$begin execute 'explain analyze create table app.made as select 1'; end$$",
+                    "set role palisade_make",
+                ],
+            )
+            .await;
+        }
+    }
+    let dropping = scene.bench.log_in("dropping").await;
+    scene.dev.ok("create table app.gone (id int)").await;
+    dropping.ok("drop table app.gone").await;
+    scene.unharmed().await;
+}
+
 // CONCURRENTLY takes effect before a later check could undo it.
 #[tokio::test]
 async fn concurrently_leaves_nothing_behind() {

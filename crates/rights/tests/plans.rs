@@ -290,6 +290,28 @@ fn an_object_without_exceptions_is_granted_to_groups_alone() {
     assert!(!wanted.members["palisade_update"].contains("bob"));
 }
 
+// CREATE on a schema is more than DROP or GRANT ask for: EXPLAIN makes a table with it, and fires no event trigger.
+#[test]
+fn who_drops_or_grants_holds_no_create_on_a_schema() {
+    let wanted = desired(
+        &state(
+            "+root* - +alt:alter - +cre:create - +dro:drop - +gra:grant - +ind:index - +sel:select",
+        ),
+        &catalog(),
+        &Scope::All,
+    );
+    let members = |role: &str| wanted.members[role].iter().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        members("palisade_owner"),
+        ["alt", "cre", "dro", "gra", "ind", "root"]
+    );
+    assert_eq!(members("palisade_make"), ["alt", "cre", "ind", "root"]);
+    for schema in wanted.schemas.values() {
+        assert!(!schema.grants.contains_key("palisade_owner"));
+        assert!(schema.grants["palisade_make"].contains(&Grant::Create));
+    }
+}
+
 // An object's own list of grants can't hold a thousand names (a row of pg_class has no room outside of its page).
 #[test]
 fn exceptions_are_groups_of_the_object() {

@@ -219,9 +219,10 @@ BEGIN
         EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', space.name, grantee);
     END LOOP;
     -- The owner itself may not look in: who has an ACL that shuts the schema would through it. Foreign
-    -- keys are checked as palisade_keys, whose members have no such ACL.
-    EXECUTE format('REVOKE USAGE ON SCHEMA %s FROM palisade_owner', space.name);
-    EXECUTE format('GRANT CREATE ON SCHEMA %s TO palisade_owner', space.name);
+    -- keys are checked as palisade_keys, whose members have no such ACL. Nor may it make anything: who
+    -- only drops or grants is a member.
+    EXECUTE format('REVOKE ALL ON SCHEMA %s FROM palisade_owner', space.name);
+    EXECUTE format('GRANT CREATE ON SCHEMA %s TO palisade_make', space.name);
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO palisade_keys', space.name);
     WITH explicit AS (
         SELECT a.user_name, a.privileges & 1 = 0 AND a.privileges & 1022 <> 0 AS held

@@ -15,7 +15,7 @@ BEGIN
     END LOOP;
     EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO palisade_login', pg_catalog.current_database());
     EXECUTE pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO palisade_temp', pg_catalog.current_database());
-    EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO palisade_owner', pg_catalog.current_database());
+    EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO palisade_make', pg_catalog.current_database());
     FOR given IN
         SELECT c.oid::pg_catalog.regclass AS relation, a.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
         WHERE a.grantee <> c.relowner AND (

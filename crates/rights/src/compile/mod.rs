@@ -23,6 +23,9 @@ pub use scope::Scope;
 const OWNER: &str = "palisade_owner";
 /// Owns the tables at the ends of foreign keys, which PostgreSQL checks with their owner's rights.
 const KEYS: &str = "palisade_keys";
+/// May make what lies in a schema, and schemas. An index and a new name ask PostgreSQL for it, too; who only
+/// drops or grants does not have it.
+const MAKE: &str = "palisade_make";
 /// May connect.
 const LOGIN: &str = "palisade_login";
 /// May make temporary tables.
@@ -32,9 +35,10 @@ pub(crate) const DIRECT: &str = "palisade_direct";
 /// May look into the schemas.
 const USAGE: &str = "palisade_usage";
 /// All of Palisade's own groups that are always there.
-const GROUPS: [&str; 10] = [
+const GROUPS: [&str; 11] = [
     OWNER,
     KEYS,
+    MAKE,
     LOGIN,
     TEMP,
     DIRECT,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade_ledger::{Map, ObjectName, Privileges, State, Uid, User};
 
 use super::tree::{are_many, leaf_of, whole_subgroups};
-use super::{Compiler, DATA, KEYS, OWNER, USAGE};
+use super::{Compiler, DATA, KEYS, MAKE, OWNER, USAGE};
 use crate::catalog::{Relation, RelationKind};
 use crate::decide::{ON_DATA, opens};
 use crate::picture::{Grant, Rights, Role};
@@ -116,7 +116,7 @@ impl Compiler<'_> {
             label: quote_identifier(name),
             owner: Some(OWNER.to_owned()),
             grants: BTreeMap::from([
-                (OWNER.to_owned(), BTreeSet::from([Grant::Create])),
+                (MAKE.to_owned(), BTreeSet::from([Grant::Create])),
                 (KEYS.to_owned(), BTreeSet::from([Grant::Usage])),
             ]),
             irregular: BTreeSet::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use palisade_ledger::{ObjectName, Privileges, Uid, User};
 
 use super::tree::{LEVELS, are_many, leaf_of, lowest_digits, subgroup};
-use super::{Compiler, DATA, DIRECT, GROUPS, KEYS, LOGIN, OWNER, Scope, TEMP, USAGE};
+use super::{Compiler, DATA, DIRECT, GROUPS, KEYS, LOGIN, MAKE, OWNER, Scope, TEMP, USAGE};
 use crate::catalog::RelationKind;
 use crate::decide::{ON_DATA, opens};
 use crate::picture::{Role, UserRow};
@@ -28,6 +28,9 @@ const DEFINES: [Privileges; 5] = [
     Privileges::DROP,
     Privileges::GRANT,
 ];
+
+/// Those of them that need PostgreSQL's CREATE on the schema.
+const MAKES: [Privileges; 3] = [Privileges::INDEX, Privileges::ALTER, Privileges::CREATE];
 
 impl Compiler<'_> {
     /// The subgroups of a group: each is a member of the one above, and none depends on who is in it.
@@ -120,9 +123,13 @@ impl Compiler<'_> {
         }
         let holds = |flag| user.superuser || self.holds_anywhere(user, flag);
         let defines = DEFINES.into_iter().any(holds);
+        let makes = MAKES.into_iter().any(holds);
         let creates = holds(Privileges::CREATE);
         if defines {
             self.join(OWNER, user);
+        }
+        if makes {
+            self.join(MAKE, user);
         }
         if creates {
             self.join(TEMP, user);
