@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use palisade_daemon::ledger::{AppendError, LedgerEvent, MoveError};
-use palisade_daemon::store::etcd::EtcdStore;
+use palisade_daemon::store::etcd::{EtcdError, EtcdStore};
 use palisade_ledger::{Change, Refusal, StoreConfig};
 use palisade_testkit::etcd::{Etcd, Leaf};
 use store_support::{
@@ -34,19 +34,30 @@ fn at(etcd: &Etcd) -> StoreConfig {
     StoreConfig::Endpoints(etcd.endpoints())
 }
 
-/// Moves as a command line does: a stale entry is signed again.
+/// Moves as a daemon and a command line do: a stale entry is signed again.
 async fn move_to(node: &Node, config: &StoreConfig, target: &EtcdStore) {
+    node.ledger.seed(target).await.unwrap();
+    takes_nothing_yet(node, target).await;
     for _ in 0..100 {
-        let entry = move_entry(node, config);
-        match node.ledger.move_to(entry, Some(target.clone())).await {
-            Ok(_) => return,
-            Err(MoveError::Append(AppendError::Refused(
-                Refusal::NotNext { .. } | Refusal::OtherChain { .. },
-            ))) => {}
+        match node.ledger.append(move_entry(node, config)).await {
+            Ok(_) => {
+                assert!(node.ledger.attach(target.clone(), LONG).await);
+                return;
+            }
+            Err(AppendError::Refused(Refusal::NotNext { .. } | Refusal::OtherChain { .. })) => {}
             Err(error) => panic!("{error}"),
         }
     }
     panic!("always stale");
+}
+
+/// Who appends straight to a store to which the ledger is just moving would fork it.
+async fn takes_nothing_yet(node: &Node, target: &EtcdStore) {
+    let error = target.ledger(&key()).await.unwrap_err();
+    assert!(matches!(error, EtcdError::NotHere), "{error}");
+    let bytes = entry(&node.ledger.now(), cluster().key(), setting(299));
+    let error = target.append_signed(&key(), &bytes).await.unwrap_err();
+    assert!(matches!(error, EtcdError::NotHere), "{error}");
 }
 
 /// Somebody who appends all the time; gives what was acknowledged.
@@ -65,6 +76,13 @@ fn busy(node: &Node, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<Vec<u
         }
         acknowledged
     })
+}
+
+fn is_alarm(event: &LedgerEvent) -> bool {
+    matches!(
+        event,
+        LedgerEvent::Tampered { .. } | LedgerEvent::RolledBack { .. }
+    )
 }
 
 fn holds(node: &Node, acknowledged: &[Vec<u8>]) {
@@ -91,14 +109,8 @@ async fn from_the_embedded_store_to_etcd_while_entries_come() {
     assert!(!acknowledged.is_empty());
     holds(&node, &acknowledged);
     assert!(node.head().seq > moved.seq);
-    let alarms = |event: &LedgerEvent| {
-        matches!(
-            event,
-            LedgerEvent::Tampered { .. } | LedgerEvent::RolledBack { .. }
-        )
-    };
     while let Ok(event) = node.events.try_recv() {
-        assert!(!alarms(&event), "a move is no attack: {event}");
+        assert!(!is_alarm(&event), "a move is no attack: {event}");
     }
     one_chain(&[node], &target).await;
 }
@@ -112,7 +124,12 @@ async fn between_two_etcds_while_entries_come_from_two_nodes() {
     let mut nodes = nodes(&first, 2).await;
     // The chain says where it is kept, as it does in life; both nodes follow what it says.
     let old = store(&first, "node1").await;
-    move_to(&nodes[0], &at(&first), &old).await;
+    // It lies there already: nothing of it is touched.
+    nodes[0].ledger.seed(&old).await.unwrap();
+    one_chain(&nodes, &old).await;
+    let entry = move_entry(&nodes[0], &at(&first));
+    nodes[0].ledger.append(entry).await.unwrap();
+    assert!(nodes[0].ledger.attach(old.clone(), LONG).await);
     let mut followers = Vec::new();
     for node in &nodes {
         let known = vec![
@@ -156,6 +173,50 @@ async fn between_two_etcds_while_entries_come_from_two_nodes() {
     let left = old.ledger(&key()).await.unwrap();
     assert_eq!(left.state.store(), &at(&second));
     assert_eq!(left.state.store_entry(), left.state.head().seq);
+}
+
+/// The ledger comes back to an etcd that it left: as long as it is on its way, nobody appends there behind
+/// the entry by which it left.
+#[tokio::test(flavor = "multi_thread")]
+async fn back_to_an_etcd_that_it_left() {
+    let (first, second) = (
+        Etcd::builder().tls().start().unwrap(),
+        Etcd::builder().tls().start().unwrap(),
+    );
+    let mut node = Node::with(&[genesis()]);
+    node.append(1).await;
+    let (one, other) = (store(&first, "node1").await, store(&second, "node1").await);
+    move_to(&node, &at(&first), &one).await;
+    move_to(&node, &at(&second), &other).await;
+    let left = one.ledger(&key()).await.unwrap();
+    assert_eq!(left.state.store(), &at(&second));
+    node.append(2).await;
+    move_to(&node, &at(&first), &one).await;
+    node.append(3).await;
+    while let Ok(event) = node.events.try_recv() {
+        assert!(!is_alarm(&event), "a move is no attack: {event}");
+    }
+    one_chain(&[node], &one).await;
+}
+
+/// A move that was given up half-way, and a later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_given_up_is_in_nobodys_way() {
+    let etcd = Etcd::builder().tls().start().unwrap();
+    let mut node = Node::with(&[genesis()]);
+    node.append(1).await;
+    let target = store(&etcd, "node1").await;
+    node.ledger.seed(&target).await.unwrap();
+    for day in 2..=150 {
+        node.append(day).await;
+    }
+    takes_nothing_yet(&node, &target).await;
+    move_to(&node, &at(&etcd), &target).await;
+    node.append(1).await;
+    while let Ok(event) = node.events.try_recv() {
+        assert!(!is_alarm(&event), "a move is no attack: {event}");
+    }
+    one_chain(&[node], &target).await;
 }
 
 /// A member joins, gets its vote or leaves, and a node reaches the same etcd by other endpoints. Who
@@ -222,11 +283,7 @@ async fn a_crash_in_the_middle_of_a_move_is_taken_up_again() {
         let target = store(&second, "node").await;
         assert!(node.ledger.attach(target, LONG).await);
         while let Ok(event) = node.events.try_recv() {
-            let alarm = matches!(
-                event,
-                LedgerEvent::Tampered { .. } | LedgerEvent::RolledBack { .. }
-            );
-            assert!(!alarm, "{event}");
+            assert!(!is_alarm(&event), "{event}");
         }
     }
     nodes[0].append(20).await;
@@ -241,9 +298,8 @@ async fn a_target_that_holds_another_ledger_is_refused() {
     nodes[0].append(1).await;
     let other = Node::with(&nodes[0].ledger.entries(0, 1).unwrap());
     other.append(2).await;
-    let entry = move_entry(&other, &at(&etcd));
     let target = store(&etcd, "other").await;
-    let error = other.ledger.move_to(entry, Some(target)).await.unwrap_err();
+    let error = other.ledger.seed(&target).await.unwrap_err();
     assert!(matches!(error, MoveError::Differs(_)), "{error}");
     other.append(3).await;
 }

@@ -36,6 +36,8 @@ pub(crate) fn failed(error: &EtcdError) -> CliError {
                 .collect();
             CliError::unreachable(format!("no etcd can be asked: {}", told.join("; ")))
         }
+        EtcdError::NotHere => CliError::no(error.to_string())
+            .hint("if `palisade store move` is running, wait for its end; `palisade status` says where the ledger is kept"),
         _ => CliError::no(error.to_string()),
     }
 }

@@ -87,8 +87,7 @@ pub(super) fn run(args: &MoveArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Waits until the new store holds the whole ledger: before that it has the one without this move, and
-/// who writes to it directly would go on from there.
+/// Waits until the new store holds the whole ledger: before that who writes to it directly is refused.
 fn arrived(view: &View, store: &StoreConfig) -> Result<(), CliError> {
     let kind = match store {
         // Nobody else can write there.

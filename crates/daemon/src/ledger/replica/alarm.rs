@@ -56,6 +56,8 @@ pub(super) struct Alarms {
 #[derive(Debug, Clone, Copy)]
 enum Remnant {
     Nothing,
+    /// The beginning of it, or all, and no head.
+    Headless,
     UpTo(Head),
 }
 
@@ -109,14 +111,15 @@ impl Replica {
         }
         self.alarms.raised = true;
         match turned_back {
-            Some(remnant) => vec![Alarm::RolledBack {
+            Some(Remnant::Nothing) => vec![Alarm::RolledBack {
                 seen: self.head(),
-                shown: match remnant {
-                    Remnant::Nothing => None,
-                    Remnant::UpTo(head) => Some(head),
-                },
+                shown: None,
             }],
-            None => vec![Alarm::Tampered {
+            Some(Remnant::UpTo(head)) => vec![Alarm::RolledBack {
+                seen: self.head(),
+                shown: Some(head),
+            }],
+            Some(Remnant::Headless) | None => vec![Alarm::Tampered {
                 what: self.describe(&fresh),
             }],
         }
@@ -125,22 +128,29 @@ impl Replica {
     /// Whether the store shows the beginning of the chain alone, or nothing; and its end.
     fn turned_back(&self) -> Option<Remnant> {
         let view = self.view.as_ref()?;
-        let remnant = match &view.head.value {
-            None => Remnant::Nothing,
-            Some(value) => Remnant::UpTo(parse_head(value)?),
-        };
-        let first = match remnant {
-            Remnant::Nothing => 0,
-            Remnant::UpTo(head) if self.hash_at(head.seq) == Some(head.hash) => head.seq + 1,
-            Remnant::UpTo(_) => return None,
+        let (remnant, first) = match &view.head.value {
+            None if view.wrong.contains_key(&Key::Entry(0)) => (Remnant::Nothing, 0),
+            None => {
+                let mut entries = 0..self.length();
+                let first = entries.find(|seq| view.wrong.contains_key(&Key::Entry(*seq)));
+                (Remnant::Headless, first.unwrap_or(self.length()))
+            }
+            Some(value) => {
+                let head = parse_head(value)?;
+                if self.hash_at(head.seq) != Some(head.hash) {
+                    return None;
+                }
+                (Remnant::UpTo(head), head.seq + 1)
+            }
         };
         let missing = self.length().saturating_sub(first);
         let suffix = (first..self.length()).all(|seq| {
             let wrong = view.wrong.get(&Key::Entry(seq));
             wrong.is_some_and(|wrong| wrong.revision == 0)
         });
-        let only = view.ahead.is_empty() && view.wrong.len() as u64 == missing && missing > 0;
-        (suffix && only).then_some(remnant)
+        let only = view.ahead.is_empty() && view.wrong.len() as u64 == missing;
+        let any = missing > 0 || matches!(remnant, Remnant::Headless);
+        (suffix && only && any).then_some(remnant)
     }
 
     /// Whether a store that shows this is one that the ledger is just moving to: this node never heard of
@@ -154,8 +164,8 @@ impl Replica {
         let alone =
             *self.state.store() == StoreConfig::Managed && self.state.members().count() <= 1;
         match remnant {
-            Remnant::Nothing if self.opened_at == 0 || alone => true,
-            Remnant::Nothing | Remnant::UpTo(_) => {
+            Remnant::Nothing | Remnant::Headless if self.opened_at == 0 || alone => true,
+            Remnant::Nothing | Remnant::Headless | Remnant::UpTo(_) => {
                 self.opened_at > 0 && self.opened_at == self.head().seq
             }
         }

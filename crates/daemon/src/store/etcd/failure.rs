@@ -122,6 +122,12 @@ pub enum EtcdError {
     /// There is no ledger in the store.
     #[error("there is no ledger of this cluster in the store (looked below {0})")]
     Empty(String),
+    /// There are entries, and no head.
+    #[error(
+        "the ledger has not come to this store yet: it is just moving here, or a move was given up; \
+         nothing is appended to it"
+    )]
+    NotHere,
     /// The entry is not taken.
     #[error(transparent)]
     Refused(#[from] Refusal),

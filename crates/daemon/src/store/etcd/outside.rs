@@ -95,6 +95,9 @@ impl EtcdStore {
         let Some((first, rest)) = signed.split_first() else {
             return Err(EtcdError::Empty(self.prefix()));
         };
+        let Some((head, head_revision)) = head else {
+            return Err(EtcdError::NotHere);
+        };
         let (mut state, genesis) = verify_genesis(first, cluster_key)
             .map_err(|refusal| EtcdError::Entry { seq: 0, refusal })?;
         let mut entries = vec![genesis];
@@ -104,14 +107,14 @@ impl EtcdStore {
             state.apply(&verified)?;
             entries.push(verified);
         }
-        match head {
-            Some((value, head_revision)) if value == head_value(state.head()) => Ok(Ledger {
-                entries,
-                state,
-                head_revision,
-            }),
-            _ => tampered("its head is not that of the last entry"),
+        if head != head_value(state.head()) {
+            return tampered("its head is not that of the last entry");
         }
+        Ok(Ledger {
+            entries,
+            state,
+            head_revision,
+        })
     }
 
     /// Signed entries from number `from` on, at most `most`, as the store shows them: unverified.

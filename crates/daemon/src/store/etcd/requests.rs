@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, Error, GetOptions, KeyValue, Txn, TxnOp};
-use palisade_ledger::Head;
 
 use super::channel::Line;
 use super::{EtcdError, EtcdStore, Failure, Listed, MAX_MESSAGE, Probed};
-use crate::store::shared::{Cell, Key, Listing, Outcome, Transaction, parse_head};
+use crate::store::shared::{Cell, Key, Listing, Outcome, Transaction};
 
 /// Keys of one page: at [`palisade_ledger::limits::MAX_ENTRY_BYTES`] each they stay below
 /// [`MAX_MESSAGE`].
@@ -50,13 +49,6 @@ impl EtcdStore {
             cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
             revision: header.map_or(0, |header| unsigned(header.revision())),
         })
-    }
-
-    /// The head as the store names it; unverified.
-    pub async fn head(&self) -> Result<Option<Head>, EtcdError> {
-        let response = self.read(&self.key(&Key::Head), &GetOptions::new()).await?;
-        let pair = response.kvs().first();
-        Ok(pair.and_then(|pair| parse_head(pair.value())))
     }
 
     /// All keys, as they stood at one revision.
