@@ -91,12 +91,13 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, FileError> {
             me,
         });
     }
-    read(file, path).map(Zeroizing::new)
+    read(file, path)
 }
 
 /// Reads a text file.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    read(File::open(path).map_err(failed("read", path))?, path)
+    let file = File::open(path).map_err(failed("read", path))?;
+    read(file, path).map(|mut text| std::mem::take(&mut *text))
 }
 
 /// Reads a text file that decides over the cluster: nobody but its owner may write it, and the owner is
@@ -113,7 +114,7 @@ pub fn read_guarded(path: &Path) -> Result<String, FileError> {
         });
     }
     only_owner_writes(path, meta.mode())?;
-    read(file, path)
+    read(file, path).map(|mut text| std::mem::take(&mut *text))
 }
 
 fn only_owner_writes(path: &Path, mode: u32) -> Result<(), FileError> {
@@ -126,8 +127,11 @@ fn only_owner_writes(path: &Path, mode: u32) -> Result<(), FileError> {
     })
 }
 
-fn read(file: File, path: &Path) -> Result<String, FileError> {
-    let mut bytes = Vec::new();
+/// Reads all of it. A buffer that grows leaves copies behind: it is large enough from the start.
+fn read(file: File, path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let long = file.metadata().map_err(failed("read", path))?.len();
+    let room = usize::try_from(long.min(MAX_FILE_BYTES)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room.saturating_add(64)));
     let limit = MAX_FILE_BYTES + 1;
     let size = file
         .take(limit)
@@ -136,7 +140,13 @@ fn read(file: File, path: &Path) -> Result<String, FileError> {
     if u64::try_from(size).unwrap_or(u64::MAX) >= limit {
         return Err(FileError::TooLarge(path.to_owned()));
     }
-    String::from_utf8(bytes).map_err(|_| FileError::NotText(path.to_owned()))
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(FileError::NotText(path.to_owned()))
+        }
+    }
 }
 
 /// Writes a file of mode 0600, in place of one that is there.
