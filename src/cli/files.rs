@@ -12,7 +12,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -97,14 +97,11 @@ pub(crate) fn bounded(
     limit: u64,
     path: &Path,
 ) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    // A buffer that grows leaves copies behind: for a secret it is large enough from the start.
+    // What is longer than a key is no secret.
     let room = if limit <= MAX_KEY_BYTES { limit } else { 0 };
-    let room = usize::try_from(room).unwrap_or(0).saturating_add(64);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    from.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
+    let read = palisade_daemon::files::read_bounded(from, room, limit)
         .map_err(|error| cannot("read", path, &error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+    if let Some(bytes) = read {
         return Ok(bytes);
     }
     Err(CliError::file(format!(

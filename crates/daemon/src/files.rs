@@ -127,19 +127,24 @@ fn only_owner_writes(path: &Path, mode: u32) -> Result<(), FileError> {
     })
 }
 
-/// Reads all of it. A buffer that grows leaves copies behind: it is large enough from the start.
+/// Reads all there is; `None` if that is more than `limit` bytes. A buffer that grows leaves copies behind:
+/// for a secret, `room` is as many bytes as it may have.
+pub fn read_bounded(
+    from: impl io::Read,
+    room: u64,
+    limit: u64,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let room = usize::try_from(room.min(limit)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room.saturating_add(64)));
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= limit);
+    Ok(fits.then_some(bytes))
+}
+
 fn read(file: File, path: &Path) -> Result<Zeroizing<String>, FileError> {
     let long = file.metadata().map_err(failed("read", path))?.len();
-    let room = usize::try_from(long.min(MAX_FILE_BYTES)).unwrap_or(0);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room.saturating_add(64)));
-    let limit = MAX_FILE_BYTES + 1;
-    let size = file
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(failed("read", path))?;
-    if u64::try_from(size).unwrap_or(u64::MAX) >= limit {
-        return Err(FileError::TooLarge(path.to_owned()));
-    }
+    let read = read_bounded(file, long, MAX_FILE_BYTES).map_err(failed("read", path))?;
+    let mut bytes = read.ok_or_else(|| FileError::TooLarge(path.to_owned()))?;
     match String::from_utf8(std::mem::take(&mut *bytes)) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {

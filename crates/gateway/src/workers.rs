@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 /// The threads. They end when the last connection lets go of what all connections share, of which this
 /// is a part.
 pub(crate) struct Workers {
-    /// At least one.
     threads: Vec<Handle>,
     /// Dropped, they end the threads.
     _stop: Vec<oneshot::Sender<()>>,
@@ -34,10 +33,7 @@ impl Workers {
                 })
                 .ok()
         });
-        let (mut threads, stop): (Vec<_>, Vec<_>) = started.unzip();
-        if threads.is_empty() {
-            threads.push(Handle::current());
-        }
+        let (threads, stop) = started.unzip();
         Self {
             threads,
             _stop: stop,

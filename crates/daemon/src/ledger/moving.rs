@@ -42,21 +42,19 @@ impl Ledger {
     /// Makes a store that is new hold what this node holds, all but the head, before the ledger names it:
     /// attaching it is quick then, and that it was empty is no news.
     pub async fn seed(&self, target: &EtcdStore) -> Result<(), MoveError> {
-        push(&self.store, self.now().head(), target).await
-    }
-}
-
-/// Makes `target` hold the local chain up to `head`. It must hold nothing, or the beginning of it.
-async fn push(local: &Store, head: Head, target: &EtcdStore) -> Result<(), MoveError> {
-    for _ in 0..TRIES {
-        if push_once(local, head, target).await? {
-            return Ok(());
+        let head = self.now().head();
+        for _ in 0..TRIES {
+            if push(&self.store, head, target).await? {
+                return Ok(());
+            }
         }
+        Err(MoveError::Busy)
     }
-    Err(MoveError::Busy)
 }
 
-async fn push_once(local: &Store, head: Head, target: &EtcdStore) -> Result<bool, MoveError> {
+/// Makes `target` hold the local chain up to `head`. It must hold nothing, or the beginning of it; `false`
+/// if it changed meanwhile.
+async fn push(local: &Store, head: Head, target: &EtcdStore) -> Result<bool, MoveError> {
     let (mut next, mut revision) = compare(local, target).await?;
     while next <= head.seq {
         let left = usize::try_from(head.seq - next).unwrap_or(ENTRIES);

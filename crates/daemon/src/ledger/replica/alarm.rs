@@ -110,19 +110,17 @@ impl Replica {
             return Vec::new();
         }
         self.alarms.raised = true;
-        match turned_back {
-            Some(Remnant::Nothing) => vec![Alarm::RolledBack {
-                seen: self.head(),
-                shown: None,
-            }],
-            Some(Remnant::UpTo(head)) => vec![Alarm::RolledBack {
-                seen: self.head(),
-                shown: Some(head),
-            }],
-            Some(Remnant::Headless) | None => vec![Alarm::Tampered {
+        let rolled_back = |shown| Alarm::RolledBack {
+            seen: self.head(),
+            shown,
+        };
+        vec![match turned_back {
+            Some(Remnant::Nothing) => rolled_back(None),
+            Some(Remnant::UpTo(head)) => rolled_back(Some(head)),
+            Some(Remnant::Headless) | None => Alarm::Tampered {
                 what: self.describe(&fresh),
-            }],
-        }
+            },
+        }]
     }
 
     /// Whether the store shows the beginning of the chain alone, or nothing; and its end.
