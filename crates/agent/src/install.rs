@@ -5,26 +5,42 @@ use tokio_postgres::Client;
 use crate::error::Error;
 
 /// The scripts in their order; each may be run again.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("sql/0_roles.sql"),
     include_str!("sql/1_tables.sql"),
     include_str!("sql/2_rights.sql"),
     include_str!("sql/3_settle.sql"),
     include_str!("sql/4_guards.sql"),
     include_str!("sql/5_ends.sql"),
-    include_str!("sql/6_database.sql"),
+    include_str!("sql/6_loans.sql"),
+    include_str!("sql/7_database.sql"),
 ];
 
 /// The event triggers with their events and functions.
-const TRIGGERS: [(&str, &str, &str); 4] = [
+const TRIGGERS: [(&str, &str, &str); 6] = [
     ("palisade_start", "ddl_command_start", "guard_start"),
+    ("palisade_start_lend", "ddl_command_start", "guard_lend"),
     ("palisade_end", "ddl_command_end", "guard_end"),
+    (
+        "palisade_end_take_back",
+        "ddl_command_end",
+        "guard_take_back",
+    ),
     ("palisade_drop", "sql_drop", "guard_drop"),
     ("palisade_rewrite", "table_rewrite", "guard_rewrite"),
 ];
 
-/// The inner functions, which read the tables for whoever fires them.
-const DEFINERS: [&str; 4] = ["on_start", "on_end", "on_drop", "on_rewrite"];
+/// The functions that run as the bootstrap superuser, for whoever fires or calls them.
+const DEFINERS: [&str; 8] = [
+    "on_start",
+    "on_end",
+    "on_drop",
+    "on_rewrite",
+    "has_loan",
+    "guard_lend",
+    "guard_take_back",
+    "at_commit",
+];
 
 /// What each function pins; and the outer functions beside it, for all that they call.
 const PINNED: &str = "search_path=pg_catalog, pg_temp";
@@ -136,6 +152,21 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
             ));
         }
     }
+    let at_commit = client
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
+                WHERE t.tgrelid = 'palisade.loans'::pg_catalog.regclass AND t.tgname = 'at_commit' \
+                  AND t.tgfoid = 'palisade.at_commit'::pg_catalog.regproc AND t.tgenabled = 'A' AND t.tginitdeferred)",
+            &[],
+        )
+        .await
+        .map_err(Error::sql(WHAT))?;
+    if !at_commit.get::<_, bool>(0) {
+        found.push(
+            "trigger at_commit on palisade.loans was changed, switched off or is missing"
+                .to_owned(),
+        );
+    }
     found.extend(openings(client).await?);
     Ok(found)
 }
@@ -194,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_inner_guards_run_as_the_superuser() {
+    fn only_the_definers_run_as_the_superuser() {
         let definers = SCRIPTS.concat().matches("SECURITY DEFINER SET").count();
         assert_eq!(definers, DEFINERS.len());
     }

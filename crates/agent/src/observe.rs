@@ -19,7 +19,7 @@ const OUR_ROLE: &str = "(r.rolname::text ~ '^palisade_' OR EXISTS (SELECT 1 FROM
      WHERE u.name = r.rolname::text) OR r.rolname::text = ANY ($1))";
 
 /// Of the relations or schemas `o` with their owner `r`: those that are Palisade's.
-const OUR_OBJECT: &str = "(r.oid = 10 OR r.rolname IN ('palisade_owner', 'palisade_keys', 'pg_database_owner') \
+const OUR_OBJECT: &str = "(r.oid = 10 OR r.rolname = 'pg_database_owner' OR r.rolname::text ~ '^palisade_' \
      OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = r.rolname::text) \
      OR EXISTS (SELECT 1 FROM palisade.objects k WHERE k.class = o.tableoid AND k.oid = o.oid))";
 

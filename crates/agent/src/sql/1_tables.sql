@@ -53,7 +53,14 @@ CREATE TABLE IF NOT EXISTS palisade.departed (
     member text NOT NULL
 );
 
-REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, palisade.departed FROM PUBLIC;
+-- To whom CREATE is lent for the statement that is running (palisade.lend_make). No row is ever committed.
+CREATE TABLE IF NOT EXISTS palisade.loans (
+    role text NOT NULL,
+    member text NOT NULL,
+    depth integer NOT NULL DEFAULT 1
+);
+
+REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, palisade.departed, palisade.loans FROM PUBLIC;
 
 -- Information functions and views that show rows' values to whoever owns the table: every user with a
 -- right to define owns all tables, so these would show them the values without `select`.

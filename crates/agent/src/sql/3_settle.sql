@@ -274,6 +274,11 @@ BEGIN
             OR c.relowner = 'palisade_keys'::regrole AND c.oid NOT IN (SELECT k.oid FROM keyed k))
     LOOP
         changed := true;
+        -- What EXPLAIN made, no guard has seen yet.
+        PERFORM palisade.demand_in('FOREIGN KEY', 128, n.nspname::text)
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = relation AND NOT EXISTS (SELECT 1 FROM palisade.objects o
+            WHERE o.class = 'pg_class'::regclass AND o.oid = c.oid);
         PERFORM palisade.settle_relation(relation);
         PERFORM palisade.remember(relation);
     END LOOP;

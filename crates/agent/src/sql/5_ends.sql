@@ -22,9 +22,10 @@ BEGIN
     END IF;
     SELECT * INTO known FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
     ours := FOUND OR now.owner IN ('palisade_owner', 'palisade_keys');
-    -- EXPLAIN ANALYZE CREATE TABLE AS fires no event trigger; what it made is new at the next statement on it.
+    -- EXPLAIN ANALYZE CREATE TABLE AS fires no event trigger; what it made is new at the next statement on it,
+    -- whoever it belongs to by then.
     IF known.oid IS NULL AND (command ~ '^(CREATE|SELECT)' OR now.kind NOT IN ('i', 'I', 'c')
-            AND EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = now.owner)) THEN
+            AND (now.owner ~ '^palisade_' OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = now.owner))) THEN
         -- New. A table's own indexes and sequences come with the table.
         IF now.kind IN ('i', 'I') THEN
             IF tag = 'CREATE INDEX' THEN
@@ -492,6 +493,14 @@ SET standard_conforming_strings = on SET transform_null_equals = off AS $palisad
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
         PERFORM palisade.on_end(current_user::text, tg_tag);
+        -- Before version 16 who is lent a role may take it (SET ROLE), and keep it: she goes back to herself,
+        -- also in what SET LOCAL covers until the transaction ends.
+        IF palisade.has_loan() THEN
+            IF current_setting('role') NOT IN ('none', session_user::text) THEN
+                PERFORM palisade.refuse(tg_tag, 'ran code that takes another role', 'Take it before the statement.');
+            END IF;
+            PERFORM set_config('role', 'none', false);
+        END IF;
     END IF;
 END
 $palisade$;
@@ -530,22 +539,5 @@ BEGIN
         CREATE COLLATION palisade.stays_too FROM "C";
     END IF;
     ALTER COLLATION palisade.stays_too OWNER TO palisade_keys;
-END
-$palisade$;
-
--- ALWAYS: session_replication_role does not switch them off.
-DO $palisade$
-DECLARE
-    guard record;
-BEGIN
-    FOR guard IN SELECT * FROM (VALUES
-        ('palisade_start', 'ddl_command_start', 'guard_start'), ('palisade_end', 'ddl_command_end', 'guard_end'),
-        ('palisade_drop', 'sql_drop', 'guard_drop'), ('palisade_rewrite', 'table_rewrite', 'guard_rewrite')
-    ) AS g (name, event, function) LOOP
-        EXECUTE format('DROP EVENT TRIGGER IF EXISTS %I', guard.name);
-        EXECUTE format('CREATE EVENT TRIGGER %I ON %s EXECUTE FUNCTION palisade.%I()',
-            guard.name, guard.event, guard.function);
-        EXECUTE format('ALTER EVENT TRIGGER %I ENABLE ALWAYS', guard.name);
-    END LOOP;
 END
 $palisade$;

@@ -23,9 +23,10 @@ pub use scope::Scope;
 const OWNER: &str = "palisade_owner";
 /// Owns the tables at the ends of foreign keys, which PostgreSQL checks with their owner's rights.
 const KEYS: &str = "palisade_keys";
-/// May make what lies in a schema, and schemas. An index and a new name ask PostgreSQL for it, too; who only
-/// drops or grants does not have it.
+/// May make what lies in a schema, and schemas: Palisade's superusers. To others it is lent for a guarded statement.
 const MAKE: &str = "palisade_make";
+/// How many members of [`MAKE`] there are to lend it; their own members last for one statement.
+const LENT: usize = 16;
 /// May connect.
 const LOGIN: &str = "palisade_login";
 /// May make temporary tables.
@@ -85,6 +86,11 @@ pub fn plan_change(old: &State, new: &State, catalog: &Catalog) -> Plan {
         &desired(old, catalog, &scope),
         &desired(new, catalog, &scope),
     )
+}
+
+/// The groups by which [`MAKE`] is lent.
+fn lent() -> impl Iterator<Item = String> {
+    (1..=LENT).map(|number| format!("palisade_lent_{number}"))
 }
 
 struct Compiler<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use palisade_ledger::{ObjectName, Privileges, Uid, User};
 
 use super::tree::{LEVELS, are_many, leaf_of, lowest_digits, subgroup};
-use super::{Compiler, DATA, DIRECT, GROUPS, KEYS, LOGIN, MAKE, OWNER, Scope, TEMP, USAGE};
+use super::{Compiler, DATA, DIRECT, GROUPS, KEYS, LOGIN, MAKE, OWNER, Scope, TEMP, USAGE, lent};
 use crate::catalog::RelationKind;
 use crate::decide::{ON_DATA, opens};
 use crate::picture::{Role, UserRow};
@@ -29,9 +29,6 @@ const DEFINES: [Privileges; 5] = [
     Privileges::GRANT,
 ];
 
-/// Those of them that need PostgreSQL's CREATE on the schema.
-const MAKES: [Privileges; 3] = [Privileges::INDEX, Privileges::ALTER, Privileges::CREATE];
-
 impl Compiler<'_> {
     /// The subgroups of a group: each is a member of the one above, and none depends on who is in it.
     fn subgroups(&mut self, group: &str) {
@@ -50,14 +47,14 @@ impl Compiler<'_> {
     }
 
     pub(super) fn groups(&mut self) {
-        for group in GROUPS {
-            self.picture
-                .members
-                .insert(group.to_owned(), BTreeSet::new());
+        for group in GROUPS.into_iter().map(str::to_owned).chain(lent()) {
             if *self.scope == Scope::All {
-                self.picture.roles.insert(group.to_owned(), Role::group());
+                self.picture.roles.insert(group.clone(), Role::group());
             }
+            self.picture.members.insert(group, BTreeSet::new());
         }
+        let makers = self.picture.members.entry(MAKE.to_owned()).or_default();
+        makers.extend(lent());
         for role in SYSTEM {
             self.picture
                 .members
@@ -123,12 +120,11 @@ impl Compiler<'_> {
         }
         let holds = |flag| user.superuser || self.holds_anywhere(user, flag);
         let defines = DEFINES.into_iter().any(holds);
-        let makes = MAKES.into_iter().any(holds);
         let creates = holds(Privileges::CREATE);
         if defines {
             self.join(OWNER, user);
         }
-        if makes {
+        if user.superuser {
             self.join(MAKE, user);
         }
         if creates {
