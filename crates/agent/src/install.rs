@@ -39,7 +39,7 @@ const DEFINERS: [&str; 8] = [
     "has_loan",
     "guard_lend",
     "guard_take_back",
-    "at_commit",
+    "at_commit_2",
 ];
 
 /// What each function pins; and the outer functions beside it, for all that they call.
@@ -152,20 +152,19 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
             ));
         }
     }
-    let at_commit = client
+    let row = client
         .query_one(
-            "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
-                WHERE t.tgrelid = 'palisade.loans'::pg_catalog.regclass AND t.tgname = 'at_commit' \
-                  AND t.tgfoid = 'palisade.at_commit'::pg_catalog.regproc AND t.tgenabled = 'A' AND t.tginitdeferred)",
+            "SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
+             WHERE t.tgrelid = 'palisade.loans'::pg_catalog.regclass AND t.tgenabled = 'A' AND t.tginitdeferred \
+               AND t.tgname ~ '^at_commit_[12]$' AND t.tgname = p.proname \
+               AND p.pronamespace = 'palisade'::pg_catalog.regnamespace",
             &[],
         )
         .await
         .map_err(Error::sql(WHAT))?;
-    if !at_commit.get::<_, bool>(0) {
-        found.push(
-            "trigger at_commit on palisade.loans was changed, switched off or is missing"
-                .to_owned(),
-        );
+    if row.get::<_, i64>(0) != 2 {
+        found
+            .push("a trigger on palisade.loans was changed, switched off or is missing".to_owned());
     }
     found.extend(openings(client).await?);
     Ok(found)

@@ -11,12 +11,13 @@ mod common;
 
 use common::cast::{CAST, Scene, all_refused, scene};
 use common::{Session, state};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Whoever defines something: by flag, and by an exception.
 const LIMITED: &str = "+altering:select,alter - +indexing:select,index - +dropping:select,drop - +granting:select,grant \
      - [granting app]=select,grant - +placing:select - [placing app]=select,create,alter \
      - +barred:select,create - [barred app.later]=select \
-     - +shaping:select,update,delete,index,alter";
+     - +shaping:select,update,delete,index,alter - +handy:select,index - [handy mine]=select,create";
 
 async fn stage() -> Scene {
     let mut scene = scene().await;
@@ -38,6 +39,14 @@ async fn borrowers(scene: &Scene) -> Vec<String> {
     let sql = "select m.rolname from pg_auth_members a join pg_roles r on r.oid = a.roleid \
                join pg_roles m on m.oid = a.member where r.rolname ~ '^palisade_lent'";
     scene.dev.run(sql).await.unwrap()
+}
+
+/// PL/pgSQL that takes the role that this user is lent.
+fn take_role(user: &str) -> String {
+    format!(
+        "perform set_config('role', (select r.rolname from pg_auth_members a join pg_roles r on r.oid = a.roleid \
+         where a.member = '{user}'::regrole and r.rolname ~ '^palisade_lent'), false);"
+    )
 }
 
 /// Nobody holds CREATE any more, and nothing was made.
@@ -159,6 +168,40 @@ async fn what_is_lent_is_enough_for_what_is_allowed() {
     scene.unharmed().await;
 }
 
+// Statements of which a part is a guard's own, PostgreSQL's own, or some function's.
+#[tokio::test]
+async fn what_statements_are_made_of_does_not_matter() {
+    let mut scene = stage().await;
+    for sql in [
+        "create temp table t1 (id int); create table app.placed (id int); drop table app.placed, t1",
+        "create temp table t1 as select app.say('create table app.placed (id int);') as a; drop table app.placed, t1",
+        "create temp table t1 as select 1 as a; create table app.placed as table t1; drop table app.placed, t1",
+        "create materialized view app.made_so as select app.say('alter table app.other add n int;') as a",
+        "drop materialized view app.made_so; alter table app.other drop n",
+        "create materialized view app.kept as select 1 as a",
+        "create unique index on app.kept (a)",
+        "refresh materialized view app.kept",
+        "refresh materialized view concurrently app.kept",
+        "drop materialized view app.kept",
+        "create index i on app.open (id); alter index app.i rename to j; drop index app.j",
+        "create type app.pair as (a int); alter type app.pair add attribute b int; alter type app.pair rename attribute a to c",
+        "drop type app.pair",
+        "create table app.placed (id int primary key) partition by list (id)",
+        "create table app.one (id int not null)",
+        "create unique index one_key on app.one (id); alter table app.placed attach partition app.one for values in (1)",
+        "alter index app.placed_pkey rename to placed_key; drop table app.placed",
+        "begin isolation level serializable; create temp table t1 (id int); select 1 as a into temp t2; commit",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    nothing_is_left(&scene, &scene.dev).await;
+    // A table in another schema is one that was made there.
+    let placing = scene.bench.log_in("placing").await;
+    placing.ok("create table app.placed (id int)").await;
+    all_refused(&placing, &["alter table app.placed set schema public"]).await;
+    scene.unharmed().await;
+}
+
 // It ends with the statement, not with the transaction.
 #[tokio::test]
 async fn what_is_lent_ends_with_the_statement() {
@@ -188,14 +231,19 @@ async fn what_is_lent_ends_with_the_statement() {
     all_refused(
         &altering,
         &[
-            "select palisade.lend()",
+            "select palisade.lend('')",
             "select palisade.take_back('')",
-            "insert into palisade.loans (role, member) values ('palisade_lent_1', 'altering')",
+            "update palisade.loans set member = 'altering'",
             "grant palisade_lent_1 to altering",
         ],
     )
     .await;
-    for function in ["guard_lend", "guard_take_back", "at_commit"] {
+    for function in [
+        "guard_lend",
+        "guard_take_back",
+        "at_commit_1",
+        "at_commit_2",
+    ] {
         let told = altering.run(&format!("select palisade.{function}()")).await;
         assert!(told.unwrap_err().starts_with("0A000"), "{function}");
     }
@@ -209,9 +257,7 @@ async fn code_in_the_statement_keeps_nothing() {
     scene.dev.ok("insert into app.open values (1, 'x')").await;
     let altering = scene.bench.log_in("altering").await;
     let explain = "execute 'explain analyze create table app.made as select 1'";
-    let lent = "(select r.rolname from pg_auth_members a join pg_roles r on r.oid = a.roleid \
-                 where a.member = 'altering'::regrole and r.rolname ~ '^palisade_lent')";
-    let take = format!("perform set_config('role', {lent}, false);");
+    let take = take_role("altering");
     // Each is refused for what its code did, not for a step of it that failed.
     for body in [
         format!("{explain};"),
@@ -275,6 +321,239 @@ async fn what_the_code_made_is_not_passed_off_as_known() {
         nothing_is_left(&scene, &shaping).await;
     }
     scene.unharmed().await;
+}
+
+// SET CONSTRAINTS fires deferred triggers before their time: what ends a loan is none but for CONCURRENTLY.
+#[tokio::test]
+async fn set_constraints_ends_no_check() {
+    let mut scene = stage().await;
+    for sql in [
+        "create table app.parted (id int) partition by list (id)",
+        "create table app.part (id int)",
+        "create schema mine",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    let altering = scene.bench.log_in("altering").await;
+    for first in [
+        "set constraints all immediate",
+        "set constraints palisade.at_commit_1, palisade.at_commit_2 immediate",
+    ] {
+        altering.ok("begin").await;
+        altering.ok(first).await;
+        altering
+            .ok("alter table app.open add constraint u unique (id)")
+            .await;
+        altering.ok("alter table app.open drop constraint u").await;
+        altering.ok("commit").await;
+        nothing_is_left(&scene, &altering).await;
+        altering
+            .ok(&format!(
+                "do $$begin {first}; alter table app.open add constraint u unique (id); end$$"
+            ))
+            .await;
+        altering.ok("alter table app.open drop constraint u").await;
+        nothing_is_left(&scene, &altering).await;
+    }
+    let take = take_role("altering");
+    let make = "execute 'explain analyze create table app.made as select 1';";
+    let rename = "alter table app.other rename to other2; alter table app.other2 rename to other;";
+    for now in [
+        "set constraints all immediate;",
+        "set constraints palisade.at_commit_2 immediate;",
+    ] {
+        for (code, passes) in [
+            (format!("{take} set local role none; {now}"), true),
+            (format!("{now} {take} set local role none;"), true),
+            (format!("{take} {now}"), false),
+            (format!("{now} {rename} {make}"), false),
+        ] {
+            let sql = format!(
+                "alter table app.parted attach partition app.part for values in (3 + app.say($q${code}$q$))"
+            );
+            if passes {
+                altering.ok(&sql).await;
+                altering
+                    .ok("alter table app.parted detach partition app.part")
+                    .await;
+            } else {
+                altering.refused(&sql).await;
+            }
+            assert_eq!(altering.ok("select current_user").await, ["altering"]);
+            nothing_is_left(&scene, &altering).await;
+        }
+    }
+    // The parameters of EXECUTE; by who may create in one schema alone.
+    let placing = scene.bench.log_in("placing").await;
+    placing.ok("prepare p(int) as select $1 as a").await;
+    let take = take_role("placing");
+    let make = "execute 'explain analyze create table public.made as select 1';";
+    for code in [
+        format!("{take} set constraints all immediate; {make}"),
+        make.to_owned(),
+    ] {
+        placing
+            .refused(&format!(
+                "create table app.placed as execute p(app.say($q${code}$q$))"
+            ))
+            .await;
+        assert_eq!(placing.ok("select current_user").await, ["placing"]);
+        nothing_is_left(&scene, &placing).await;
+    }
+    scene.unharmed().await;
+}
+
+// What she makes goes to a role that she leaves in the same statement.
+#[tokio::test]
+async fn what_the_code_made_is_found_whoever_owns_it() {
+    let mut scene = stage().await;
+    scene.state = state(&format!(
+        "{CAST} - {LIMITED} - [shaping app.third]=select,alter,index"
+    ));
+    scene.bench.agent.apply(&scene.state).await.unwrap();
+    scene.dev.ok("insert into app.open values (1, 'x')").await;
+    scene.dev.ok("create table app.third (id int)").await;
+    let shaping = scene.bench.log_in("shaping").await;
+    let make = "execute 'explain analyze create table app.made as select 1 as id';";
+    for code in [
+        "execute 'reassign owned by shaping to palisade_keys'; create unique index on app.made (id);
+         alter table app.third add foreign key (id) references app.made (id);",
+        "execute 'reassign owned by shaping to palisade_select';",
+        "execute 'reassign owned by shaping to palisade_keys'; create index on app.made (id);",
+    ] {
+        let sql = format!("alter table app.open alter id type int using app.say($q${make} {code}$q$) + id * 0");
+        shaping.refused(&sql).await;
+        nothing_is_left(&scene, &shaping).await;
+    }
+    scene.unharmed().await;
+}
+
+// A user's own deferred trigger runs at the first commit of CONCURRENTLY, before what ends the loan: planning a
+// statement in front of it, in the same transaction, has queued it.
+#[tokio::test]
+async fn a_deferred_trigger_at_the_first_commit_keeps_nothing() {
+    let mut scene = stage().await;
+    scene.dev.ok("create schema mine").await;
+    let take = take_role("handy");
+    let made = "execute 'explain analyze create table app.made as select 1';";
+    for (n, (code, passes)) in [
+        ("perform 1;".to_owned(), true),
+        (format!("{take} set local role none;"), true),
+        (take.clone(), false),
+        ("set constraints all immediate;".to_owned(), true),
+        (
+            format!("{take} set constraints palisade.at_commit_2 immediate;"),
+            false,
+        ),
+        (made.to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut raw = Raw::open(&scene.bench.endpoint, "handy").await;
+        for sql in [
+            "create temp table queue (a int)",
+            &format!(
+                "create function mine.at_end{n}() returns trigger language plpgsql as $t$begin {code} return null; end$t$"
+            ),
+            &format!(
+                "create constraint trigger t after insert on queue deferrable initially deferred \
+                 for each row execute function mine.at_end{n}()"
+            ),
+            &format!(
+                "create function mine.fill{n}() returns int language plpgsql as \
+                 $$begin insert into pg_temp.queue values (1); return 1; end$$"
+            ),
+            &format!(
+                "create function mine.fixed{n}() returns int language plpgsql immutable as \
+                 $$begin return mine.fill{n}(); end$$"
+            ),
+        ] {
+            assert_eq!(raw.query(sql).await, None, "{sql}");
+        }
+        raw.parse_and_bind("one", &format!("select mine.fixed{n}()"));
+        raw.parse_and_bind("", "create index concurrently i on app.other (id)");
+        let refused = raw.execute().await;
+        assert_eq!(refused.is_none(), passes, "{code}: {refused:?}");
+        let explain = "explain analyze create table app.made as select 1";
+        let told = raw.query(explain).await.unwrap();
+        assert!(
+            told.contains("permission denied for schema"),
+            "{code}: {told}"
+        );
+        scene.bench.by_hand("drop index if exists app.i").await;
+        let handy = scene.bench.log_in("handy").await;
+        nothing_is_left(&scene, &handy).await;
+    }
+    scene.unharmed().await;
+}
+
+/// The extended protocol by hand: two statements in one transaction without BEGIN.
+struct Raw {
+    stream: tokio::net::UnixStream,
+    out: Vec<u8>,
+}
+
+impl Raw {
+    async fn open(endpoint: &palisade_agent::Endpoint, user: &str) -> Self {
+        let socket = endpoint
+            .socket_dir
+            .join(format!(".s.PGSQL.{}", endpoint.port));
+        let mut raw = Self {
+            stream: tokio::net::UnixStream::connect(socket).await.unwrap(),
+            out: Vec::new(),
+        };
+        let body = format!("\0\u{3}\0\0user\0{user}\0database\0main\0\0");
+        raw.length_and(body.as_bytes());
+        assert_eq!(raw.send().await, None);
+        raw
+    }
+
+    fn length_and(&mut self, body: &[u8]) {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(body);
+    }
+
+    fn message(&mut self, kind: u8, body: &str) {
+        self.out.push(kind);
+        self.length_and(body.as_bytes());
+    }
+
+    async fn query(&mut self, sql: &str) -> Option<String> {
+        self.message(b'Q', &format!("{sql}\0"));
+        self.send().await
+    }
+
+    fn parse_and_bind(&mut self, name: &str, sql: &str) {
+        self.message(b'P', &format!("{name}\0{sql}\0\0\0"));
+        self.message(b'B', &format!("{name}\0{name}\0\0\0\0\0\0\0"));
+    }
+
+    /// Executes what was bound last.
+    async fn execute(&mut self) -> Option<String> {
+        self.message(b'E', "\0\0\0\0\0");
+        self.message(b'S', "");
+        self.send().await
+    }
+
+    /// Reads on to `ReadyForQuery`; the error, if there was one.
+    async fn send(&mut self) -> Option<String> {
+        let out = std::mem::take(&mut self.out);
+        self.stream.write_all(&out).await.unwrap();
+        let mut error = None;
+        loop {
+            let kind = self.stream.read_u8().await.unwrap();
+            let length = usize::try_from(self.stream.read_u32().await.unwrap()).unwrap() - 4;
+            let mut body = vec![0; length];
+            self.stream.read_exact(&mut body).await.unwrap();
+            match kind {
+                b'E' => error = Some(String::from_utf8_lossy(&body).into_owned()),
+                b'Z' => return error,
+                _ => {}
+            }
+        }
+    }
 }
 
 // CONCURRENTLY commits in the midst of the statement.
@@ -347,7 +626,7 @@ async fn a_loan_by_hand_is_drift() {
         .await;
     scene
         .bench
-        .by_hand("alter table palisade.loans disable trigger at_commit")
+        .by_hand("alter table palisade.loans disable trigger at_commit_2")
         .await;
     let drift = scene.bench.agent.check_drift(&scene.state).await.unwrap();
     assert!(!drift.is_clean());

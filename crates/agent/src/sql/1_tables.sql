@@ -53,12 +53,17 @@ CREATE TABLE IF NOT EXISTS palisade.departed (
     member text NOT NULL
 );
 
--- To whom CREATE is lent for the statement that is running (palisade.lend_make). No row is ever committed.
+-- To whom CREATE is lent for the statement that is running (6_loans.sql), by which of sixteen roles, and how many
+-- statements deep. Only rows without a member are ever committed.
 CREATE TABLE IF NOT EXISTS palisade.loans (
-    role text NOT NULL,
-    member text NOT NULL,
-    depth integer NOT NULL DEFAULT 1
+    role text PRIMARY KEY,
+    member text,
+    taken xid8,
+    depth integer NOT NULL DEFAULT 0,
+    commits boolean NOT NULL DEFAULT false
 );
+INSERT INTO palisade.loans (role) SELECT 'palisade_lent_' || n FROM pg_catalog.generate_series(1, 16) n
+    ON CONFLICT DO NOTHING;
 
 REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, palisade.departed, palisade.loans FROM PUBLIC;
 

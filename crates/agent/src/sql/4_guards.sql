@@ -250,7 +250,9 @@ BEGIN
                'CREATE STATISTICS', 'ALTER DOMAIN', 'ALTER TYPE') THEN
         PERFORM palisade.refuse_old_snapshot(tag);
     END IF;
-    IF tag IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently' THEN
+    -- REFRESH ... CONCURRENTLY alters a table of its own.
+    IF tag IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently'
+            AND current_query() !~* '^\s*refresh\s' THEN
         PERFORM palisade.check_concurrently(tag);
     END IF;
     IF tag IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'CREATE INDEX',

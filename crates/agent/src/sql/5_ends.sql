@@ -30,6 +30,10 @@ BEGIN
         IF now.kind IN ('i', 'I') THEN
             IF tag = 'CREATE INDEX' THEN
                 PERFORM palisade.demand_on(tag, 32, now.parent);
+                -- What EXPLAIN made, no guard has seen yet.
+                IF NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = now.parent) THEN
+                    PERFORM palisade.demand_in(tag, 128, now.schema);
+                END IF;
             END IF;
             PERFORM palisade.end_code(tag, now.parent);
         ELSIF now.kind = 'c' THEN
@@ -89,8 +93,14 @@ BEGIN
     IF now.unforced THEN
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', palisade.label(relation));
     END IF;
-    IF command = 'CREATE VIEW' OR now.kind = 'v' OR known.oid IS NULL
-            OR (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent) THEN
+    IF now.kind = 'c' THEN
+        RETURN;
+    END IF;
+    IF known.schema <> now.schema AND now.kind NOT IN ('i', 'I') THEN
+        PERFORM palisade.demand_in(tag, 128, now.schema);
+    END IF;
+    IF now.kind NOT IN ('i', 'I') AND (command = 'CREATE VIEW' OR now.kind = 'v' OR known.oid IS NULL
+            OR (known.schema, known.name, known.parent) IS DISTINCT FROM (now.schema, now.name, now.parent)) THEN
         PERFORM palisade.settle_relation(relation);
     ELSIF now.kind IN ('r', 'p') THEN
         PERFORM palisade.end_parents(tag, relation);
@@ -493,14 +503,7 @@ SET standard_conforming_strings = on SET transform_null_equals = off AS $palisad
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
         PERFORM palisade.on_end(current_user::text, tg_tag);
-        -- Before version 16 who is lent a role may take it (SET ROLE), and keep it: she goes back to herself,
-        -- also in what SET LOCAL covers until the transaction ends.
-        IF palisade.has_loan() THEN
-            IF current_setting('role') NOT IN ('none', session_user::text) THEN
-                PERFORM palisade.refuse(tg_tag, 'ran code that takes another role', 'Take it before the statement.');
-            END IF;
-            PERFORM set_config('role', 'none', false);
-        END IF;
+        PERFORM palisade.leave_role(tg_tag);
     END IF;
 END
 $palisade$;

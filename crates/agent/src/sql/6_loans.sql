@@ -6,18 +6,22 @@
 -- What lends and takes back are event triggers themselves, so nobody calls them. Within them current_user
 -- is the bootstrap superuser, also when a guard's own statement fired them: they count how deep they are.
 
+-- Rights are read as they are now: where the snapshot is an older one, nothing lasting may be defined (palisade.
+-- refuse_old_snapshot), so nothing is lent.
+CREATE OR REPLACE FUNCTION palisade.lends_now() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+$palisade$;
+
 -- It is lent by one of sixteen roles, that transactions need not wait for each other: PostgreSQL lets one at a time
--- change who is in a role (from version 16 on), or put the same user into it (before). A temporary table needs
--- nothing of it; where the text is read wrongly here, PostgreSQL refuses the statement.
-CREATE OR REPLACE FUNCTION palisade.lend() RETURNS void
+-- change who is in a role (from version 16 on), or put the same user into it (before).
+CREATE OR REPLACE FUNCTION palisade.lend(tag text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    slot integer;
     lent text;
 BEGIN
     UPDATE palisade.loans l SET depth = l.depth + 1 WHERE l.member = session_user::text;
     IF FOUND OR current_setting('role') NOT IN ('none', session_user::text)
-            OR current_query() ~* '^\s*create\s+((local|global)\s+)?temp(orary)?\s'
             OR pg_has_role(session_user, 'palisade_make', 'USAGE') OR NOT EXISTS (
         SELECT 1 FROM palisade.users u WHERE u.name = session_user::text AND u.enabled AND u.defaults & 1 = 0
            AND (u.defaults & 224 <> 0 OR EXISTS (SELECT 1 FROM palisade.acls a
@@ -25,10 +29,15 @@ BEGIN
     ) THEN
         RETURN;
     END IF;
-    SELECT s INTO slot FROM generate_series(1, 16) s
-    WHERE pg_try_advisory_xact_lock('palisade.loans'::regclass::oid::integer, s) LIMIT 1;
-    lent := 'palisade_lent_' || coalesce(slot, 1 + floor(16 * random())::integer);
-    INSERT INTO palisade.loans (role, member) VALUES (lent, session_user::text);
+    SELECT l.role INTO lent FROM palisade.loans l
+    ORDER BY l.taken IS NOT DISTINCT FROM pg_current_xact_id() DESC LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF lent IS NULL THEN
+        lent := 'palisade_lent_' || 1 + floor(16 * random())::integer;
+    END IF;
+    SET CONSTRAINTS palisade.at_commit_1, palisade.at_commit_2 DEFERRED;
+    UPDATE palisade.loans l SET member = session_user::text, taken = pg_current_xact_id(), depth = 1,
+        commits = tag = 'CREATE INDEX' AND current_query() ~* 'concurrently'
+    WHERE l.role = lent;
     EXECUTE format('GRANT %I TO %I %s', lent, session_user,
         CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'WITH INHERIT TRUE, SET FALSE' END);
 END
@@ -42,17 +51,18 @@ DECLARE
     first CONSTANT bigint := pg_current_xact_id()::text::bigint & 4294967295;
     lent text;
 BEGIN
-    UPDATE palisade.loans l SET depth = l.depth - 1 WHERE l.member = session_user::text;
-    DELETE FROM palisade.loans l WHERE l.member = session_user::text AND l.depth = 0 RETURNING l.role INTO lent;
+    UPDATE palisade.loans l SET depth = l.depth - 1, member = CASE WHEN l.depth > 1 THEN l.member END
+    WHERE l.member = session_user::text RETURNING CASE WHEN l.depth = 0 THEN l.role END INTO lent;
     IF lent IS NULL THEN
         RETURN;
     END IF;
     -- Of this transaction is what bears its number or a later one; the numbers go round after 32 bits.
     IF EXISTS (
-        SELECT 1 FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
-           AND (c.xmin::text::bigint - first) & 4294967295 < 2147483648
-           AND pg_has_role(session_user, c.relowner, 'MEMBER')
-           AND NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = c.oid)
+        SELECT 1 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
+          AND (c.xmin::text::bigint - first) & 4294967295 < 2147483648
+          AND (r.rolname = session_user OR r.rolname ~ '^palisade_')
+          AND NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = c.oid)
     ) THEN
         PERFORM palisade.refuse(tag, 'ran code that made something past the guards', 'Make it by a statement of its own.');
     END IF;
@@ -66,12 +76,40 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $p
     SELECT EXISTS (SELECT 1 FROM palisade.loans l WHERE l.member = session_user::text)
 $palisade$;
 
+-- Before version 16 who is lent a role may take it (SET ROLE), and keep it: she goes back to herself, also in what
+-- SET LOCAL covers until the transaction ends. For whoever fired it, not as the bootstrap superuser.
+CREATE OR REPLACE FUNCTION palisade.leave_role(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    IF NOT palisade.lends_now() OR NOT palisade.has_loan() THEN
+        RETURN;
+    ELSIF current_setting('role') NOT IN ('none', session_user::text) THEN
+        PERFORM palisade.refuse(tag, 'ran code that takes another role', 'Take it before the statement.');
+    ELSIF current_setting('server_version_num')::integer < 160000 THEN
+        PERFORM set_config('role', 'none', false);
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    -- Where PostgreSQL lets nobody take a role, nobody has: within a function or a view's query that runs with
+    -- the rights of somebody else.
+    IF SQLERRM !~ '^cannot set parameter "role" within' THEN
+        RAISE;
+    END IF;
+END
+$palisade$;
+
+-- A temporary table needs nothing lent.
 CREATE OR REPLACE FUNCTION palisade.guard_lend() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
+DECLARE
+    context text;
 BEGIN
-    IF tg_tag ~ '^(CREATE|ALTER|SELECT) ' THEN
-        PERFORM palisade.lend();
+    IF tg_tag ~ '^(CREATE|ALTER|SELECT) ' AND palisade.lends_now() THEN
+        GET DIAGNOSTICS context = PG_CONTEXT;
+        IF context ~ '\n' OR current_query() ~ ';'
+                OR current_query() !~* '^\s*create\s+((local|global)\s+)?temp(orary)?\s' THEN
+            PERFORM palisade.lend(tg_tag);
+        END IF;
     END IF;
 END
 $palisade$;
@@ -80,27 +118,56 @@ CREATE OR REPLACE FUNCTION palisade.guard_take_back() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
-    IF tg_tag ~ '^(CREATE|ALTER|SELECT) ' THEN
+    IF tg_tag ~ '^(CREATE|ALTER|SELECT) ' AND palisade.lends_now() THEN
         PERFORM palisade.take_back(tg_tag);
     END IF;
 END
 $palisade$;
 
--- CREATE INDEX CONCURRENTLY commits before it ends: what was lent ends there, too.
-CREATE OR REPLACE FUNCTION palisade.at_commit() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+-- CREATE INDEX CONCURRENTLY commits before it ends: what was lent ends there, too. Two triggers, as at the end of
+-- other statements: one as whoever fired it, one as the bootstrap superuser. Neither may be fired sooner, by a
+-- function that says SET CONSTRAINTS: no function stands above them when a transaction commits.
+CREATE OR REPLACE FUNCTION palisade.at_commit_1() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    context text;
 BEGIN
-    IF TG_RELID = 'palisade.loans'::regclass THEN
-        UPDATE palisade.loans l SET depth = 1 WHERE l.member = session_user::text;
-        PERFORM palisade.take_back('COMMIT');
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    IF context ~ '\n' THEN
+        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, while an index is made CONCURRENTLY', 'Leave it out.');
     END IF;
+    PERFORM palisade.leave_role('COMMIT');
     RETURN NULL;
 END
 $palisade$;
-DROP TRIGGER IF EXISTS at_commit ON palisade.loans;
-CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON palisade.loans DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION palisade.at_commit();
-ALTER TABLE palisade.loans ENABLE ALWAYS TRIGGER at_commit;
+
+CREATE OR REPLACE FUNCTION palisade.at_commit_2() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    context text;
+BEGIN
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    IF context ~ '\n' OR TG_RELID <> 'palisade.loans'::regclass THEN
+        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, while an index is made CONCURRENTLY', 'Leave it out.');
+    END IF;
+    UPDATE palisade.loans l SET depth = 1 WHERE l.member = session_user::text AND l.depth > 1;
+    PERFORM palisade.take_back('COMMIT');
+    RETURN NULL;
+END
+$palisade$;
+
+DO $palisade$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['at_commit_1', 'at_commit_2'] LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS %I ON palisade.loans', name);
+        EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER UPDATE ON palisade.loans DEFERRABLE INITIALLY DEFERRED '
+            || 'FOR EACH ROW WHEN (new.commits AND new.depth = 1) EXECUTE FUNCTION palisade.%I()', name, name);
+        EXECUTE format('ALTER TABLE palisade.loans ENABLE ALWAYS TRIGGER %I', name);
+    END LOOP;
+END
+$palisade$;
 
 -- They fire in the order of their names. ALWAYS: session_replication_role does not switch them off.
 DO $palisade$
