@@ -61,7 +61,8 @@ pub(super) struct Cluster {
     palisade: Server,
     ports: [u16; 3],
     user: Option<OsUser>,
-    openssl: String,
+    /// Belongs to the servers' OS user, as whom pgbench runs, too.
+    pub(super) work: PathBuf,
     _temp: TempDir,
 }
 
@@ -96,9 +97,9 @@ impl Cluster {
         Ok(Self {
             bouncer,
             palisade,
-            openssl: setup.path("openssl.cnf"),
             ports: setup.ports,
             user: setup.user,
+            work: setup.work,
             _temp: temp,
         })
     }
@@ -125,14 +126,14 @@ impl Cluster {
     /// pgbench as the measured user on this way; options go before the database.
     pub(super) fn pgbench(&self, way: Way) -> Result<Command, String> {
         let mut pgbench = libpq("pgbench", self.user, self.port(way), USER)?;
-        pgbench.env("OPENSSL_CONF", &self.openssl);
+        pgbench.env("OPENSSL_CONF", self.work.join("openssl.cnf"));
         Ok(pgbench)
     }
 
     /// What libpq says of its connection on this way, with pgbench's settings.
     pub(super) fn conninfo(&self, way: Way) -> Result<String, String> {
         let mut psql = libpq("psql", self.user, self.port(way), USER)?;
-        psql.env("OPENSSL_CONF", &self.openssl);
+        psql.env("OPENSSL_CONF", self.work.join("openssl.cnf"));
         let said = output(psql.args(["-X", "-d", DATABASE, "-c", "\\conninfo"]))?;
         let tls = said.lines().find(|line| line.starts_with("SSL"));
         Ok(tls.unwrap_or("no TLS").to_owned())

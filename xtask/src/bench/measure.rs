@@ -1,5 +1,6 @@
 //! One measurement on one way.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const ROWS: u32 = 1_000_000;
 /// not counted.
 const IN_A_ROW: usize = 50;
 const SETTLING: usize = 5;
+/// Queries of a short run of pgbench, and how many of them are not counted.
+const IN_A_RUN: &str = "1000";
+const SETTLING_IN_A_RUN: usize = 50;
 /// Clients that are there before the first look at the memory: what is made once is made.
 const WARM: u32 = 50;
 
@@ -73,9 +77,67 @@ fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
     Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
-/// One client that waits for each answer: the median time of a query in microseconds on each way. It
-/// goes from way to way every few queries, so that whatever disturbs the machine disturbs all three.
-pub(super) fn latency(targets: &Each<Target>, seconds: u32) -> Result<Each<f64>, String> {
+/// pgbench with one client: the median time of a query in microseconds on each way, by its own log. Short runs take
+/// turns, so that whatever disturbs the machine disturbs all three.
+pub(super) fn latency(cluster: &Cluster, seconds: u32, turn: u32) -> Result<Each<f64>, String> {
+    let end = now() + Duration::from_secs(u64::from(seconds) * 3);
+    let mut times: Each<Vec<u32>> = Each::default();
+    let mut first = usize::try_from(turn).unwrap_or_default();
+    while now() < end {
+        for at in 0..Way::ALL.len() {
+            let at = (first + at) % Way::ALL.len();
+            if let (Some(way), Some(times)) = (Way::ALL.get(at), times.get_mut(at)) {
+                times.extend(one_client(cluster, *way)?);
+            }
+        }
+        first += 1;
+    }
+    let median = |mut times: Vec<u32>| {
+        times.sort_unstable();
+        times
+            .get(times.len() / 2)
+            .map_or(f64::NAN, |time| f64::from(*time))
+    };
+    Ok(times.map(median))
+}
+
+/// Each query's microseconds of one short run of pgbench.
+fn one_client(cluster: &Cluster, way: Way) -> Result<Vec<u32>, String> {
+    const PREFIX: &str = "one_client";
+    let mut pgbench = cluster.pgbench(way)?;
+    pgbench
+        .args([
+            "-n", "-S", "-M", "prepared", "-c", "1", "-j", "1", "-t", IN_A_RUN, "-l",
+        ])
+        .arg("--log-prefix")
+        .arg(cluster.work.join(PREFIX));
+    output(pgbench.arg(DATABASE))?;
+    let told = |error: io::Error| format!("pgbench's log: {error}");
+    let mut times = Vec::new();
+    for entry in fs::read_dir(&cluster.work).map_err(told)? {
+        let entry = entry.map_err(told)?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // Client, transaction, microseconds, and more (PostgreSQL, pgbench, "Per-Transaction Logging").
+        let log = fs::read_to_string(entry.path()).map_err(told)?;
+        let third = |line: &str| {
+            line.split(' ')
+                .nth(2)
+                .and_then(|word| word.parse::<u32>().ok())
+        };
+        times.extend(log.lines().skip(SETTLING_IN_A_RUN).filter_map(third));
+        fs::remove_file(entry.path()).map_err(told)?;
+    }
+    if times.is_empty() {
+        return Err("pgbench's log tells no query's time".to_owned());
+    }
+    Ok(times)
+}
+
+/// One lean client that waits for each answer: the median time of a query in microseconds on each way. It
+/// goes from way to way every few queries.
+pub(super) fn latency_lean(targets: &Each<Target>, seconds: u32) -> Result<Each<f64>, String> {
     let told = |error: io::Error| format!("latency: {error}");
     let mut clients = Vec::new();
     for target in targets {

@@ -171,10 +171,11 @@ fn round(
         queries: on_each(targets, turn, |way, _| {
             measure::throughput(cluster, way, seconds)
         })?,
-        latency: measure::latency(targets, seconds)?,
+        latency: measure::latency(cluster, seconds, turn)?,
+        latency_lean: measure::latency_lean(targets, seconds)?,
         latency_awake: {
             let _awake = Awake::keep()?;
-            measure::latency(targets, seconds)?
+            measure::latency_lean(targets, seconds)?
         },
         logins: logins(false)?,
         logins_with_query: logins(true)?,
@@ -245,7 +246,7 @@ mod tests {
         let binary = beside_us("../palisade").unwrap();
         assert!(binary.exists(), "`cargo build` makes {}", binary.display());
         let measured = measured(&options, &binary, &mut Report::to_terminal()).unwrap();
-        assert_eq!(measured.goals.len(), 6);
+        assert_eq!(measured.goals.len(), 7);
         let table = figures::table(&measured.rows, &measured.goals);
         assert!(!table.contains("NaN"), "{table}");
     }
