@@ -230,6 +230,10 @@ BEGIN
     END IF;
     IF tag = 'REFRESH MATERIALIZED VIEW' THEN
         PERFORM palisade.refuse_old_snapshot(tag);
+    ELSIF current_query() ~* '^\s*refresh\s' AND substr(context, strpos(context, E'\n') + 1) ~ 'SQL function'
+            AND strpos(context, E'\n') > 0 THEN
+        -- PostgreSQL tells the guards nothing of what is defined within REFRESH. Its own statements come from no function.
+        PERFORM palisade.refuse(tag, 'in a function within REFRESH MATERIALIZED VIEW', 'Say it by a statement of its own.');
     END IF;
     IF tag IN ('DROP OWNED', 'ALTER DEFAULT PRIVILEGES', 'CREATE RULE', 'CREATE EVENT TRIGGER', 'ALTER EVENT TRIGGER',
                'CREATE FOREIGN DATA WRAPPER', 'ALTER FOREIGN DATA WRAPPER', 'CREATE LANGUAGE', 'ALTER LANGUAGE',

@@ -293,10 +293,16 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.on_end(fired_by text, tag text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
+    context text;
     cmd record;
     relation oid;
     lasting boolean := false;
 BEGIN
+    -- Not by a user's code in the midst of a statement, with a tag of its choice.
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    IF context !~ '^PL/pgSQL function palisade\.on_end\([^\n]*\nPL/pgSQL function palisade\.guard_end\(\) line ' THEN
+        PERFORM palisade.refuse(tag, 'by hand: only an event trigger asks this', 'Leave the call out.');
+    END IF;
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
@@ -502,7 +508,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers
 SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
-        PERFORM palisade.on_end(current_user::text, tg_tag);
+        -- An expression, not PERFORM: on_end looks who calls it.
+        IF palisade.on_end(current_user::text, tg_tag) IS NULL THEN
+        END IF;
         PERFORM palisade.leave_role(tg_tag);
     END IF;
 END
