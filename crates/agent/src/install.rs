@@ -42,8 +42,10 @@ const DEFINERS: [&str; 8] = [
     "at_commit_2",
 ];
 
-/// What each function pins; and the outer functions beside it, for all that they call.
+/// What each function pins; those that read PostgreSQL's context beside it; and the outer functions, for all that they
+/// call.
 const PINNED: &str = "search_path=pg_catalog, pg_temp";
+const PINNED_IN_ENGLISH: [&str; 2] = [PINNED, "lc_messages=C"];
 const PINNED_OUTSIDE: [&str; 4] = [
     PINNED,
     "quote_all_identifiers=off",
@@ -112,6 +114,8 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
         let outside = TRIGGERS.iter().any(|(_, _, function)| *function == name);
         let pinned = if outside {
             &PINNED_OUTSIDE[..]
+        } else if ["on_start", "on_end"].contains(&name) {
+            &PINNED_IN_ENGLISH[..]
         } else {
             &[PINNED]
         };

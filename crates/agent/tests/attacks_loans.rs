@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const LIMITED: &str = "+altering:select,alter - +indexing:select,index - +dropping:select,drop - +granting:select,grant \
      - [granting app]=select,grant - +placing:select - [placing app]=select,create,alter \
      - +barred:select,create - [barred app.later]=select \
-     - +shaping:select,update,delete,index,alter - +handy:select,index - [handy mine]=select,create";
+     - +shaping:select,update,delete,index,alter - +watching:select,alter,system - +handy:select,index - [handy mine]=select,create";
 
 async fn stage() -> Scene {
     let mut scene = scene().await;
@@ -231,7 +231,7 @@ async fn what_is_lent_ends_with_the_statement() {
     all_refused(
         &altering,
         &[
-            "select palisade.lend('')",
+            "select palisade.lend('', true)",
             "select palisade.take_back('')",
             "update palisade.loans set member = 'altering'",
             "grant palisade_lent_1 to altering",
@@ -425,6 +425,18 @@ async fn what_the_code_made_is_found_whoever_owns_it() {
         shaping.refused(&sql).await;
         nothing_is_left(&scene, &shaping).await;
     }
+    // A role of PostgreSQL's own that who has `system` is in.
+    let watching = scene.bench.log_in("watching").await;
+    let is_in = "select pg_has_role('watching', 'pg_monitor', 'member')";
+    assert_eq!(watching.ok(is_in).await, ["t"]);
+    let told = watching
+        .refused(&format!(
+            "alter table app.open alter id type int \
+             using app.say($q${make} execute 'reassign owned by watching to pg_monitor';$q$) + id * 0"
+        ))
+        .await;
+    assert!(told.contains("ran code that"), "{told}");
+    nothing_is_left(&scene, &watching).await;
     scene.unharmed().await;
 }
 
@@ -492,9 +504,9 @@ async fn nothing_is_defined_within_refresh() {
     scene.unharmed().await;
 }
 
-// The guard at the end, called by hand in the midst with a tag of one's choice.
+// A guard, called by hand in the midst with a tag of one's choice.
 #[tokio::test]
-async fn nobody_calls_the_guard_of_the_end() {
+async fn nobody_calls_a_guard_by_hand() {
     let mut scene = stage().await;
     let shaping = scene.bench.log_in("shaping").await;
     scene
@@ -514,7 +526,12 @@ async fn nobody_calls_the_guard_of_the_end() {
             ))
             .await;
     }
-    all_refused(&shaping, &["select palisade.on_end('x', 'CREATE TABLE')"]).await;
+    for call in [
+        "on_end('x', 'CREATE TABLE')",
+        "on_start('x', 'REFRESH MATERIALIZED VIEW')",
+    ] {
+        all_refused(&shaping, &[&format!("select palisade.{call}")]).await;
+    }
     scene.unharmed().await;
 }
 

@@ -74,6 +74,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
               WHERE a.user_name = who AND (a.privileges & 3 <> 2 AND a.name <> '' OR a.privileges & 1022 = 0))))
 $palisade$;
 
+-- Does this user hold one of these flags on anything, by default or by an ACL?
+CREATE OR REPLACE FUNCTION palisade.holds_anywhere(who text, one_of integer) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (
+        SELECT 1 FROM palisade.users u
+        WHERE u.name = who AND u.enabled AND (u.superuser OR u.defaults & 1 = 0 AND (u.defaults & one_of <> 0 OR EXISTS (
+            SELECT 1 FROM palisade.acls a WHERE a.user_name = who AND a.privileges & 1 = 0 AND a.privileges & one_of <> 0))))
+$palisade$;
+
 CREATE OR REPLACE FUNCTION palisade.is_superuser(who text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = who AND u.enabled AND u.superuser)

@@ -8,6 +8,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
         || CASE WHEN object = 0 THEN '' ELSE '_' || object END
 $palisade$;
 
+-- Has a guard seen this relation?
+CREATE OR REPLACE FUNCTION palisade.is_known(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation)
+$palisade$;
+
 -- Is the table at either end of a foreign key? PostgreSQL checks foreign keys with the rights of the
 -- table's owner, so the owner of such tables has to hold them.
 CREATE OR REPLACE FUNCTION palisade.has_keys(relation oid) RETURNS boolean
@@ -276,9 +282,7 @@ BEGIN
         changed := true;
         -- What EXPLAIN made, no guard has seen yet.
         PERFORM palisade.demand_in('FOREIGN KEY', 128, n.nspname::text)
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.oid = relation AND NOT EXISTS (SELECT 1 FROM palisade.objects o
-            WHERE o.class = 'pg_class'::regclass AND o.oid = c.oid);
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation AND NOT palisade.is_known(c.oid);
         PERFORM palisade.settle_relation(relation);
         PERFORM palisade.remember(relation);
     END LOOP;

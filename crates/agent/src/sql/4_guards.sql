@@ -26,6 +26,12 @@ BEGIN
 END
 $palisade$;
 
+CREATE OR REPLACE FUNCTION palisade.refuse_acl_lost(tag text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.refuse(tag, 'would shed or take over an explicit ACL',
+        'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.')
+$palisade$;
+
 CREATE OR REPLACE FUNCTION palisade.label(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT format('%I.%I', n.nspname, c.relname)
@@ -71,12 +77,37 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT parse_ident(name)::name[]::text[]
 $palisade$;
 
+-- What the client sent, without comments; from a string with a backslash or from a dollar on, as it is: what these
+-- mean depends on more than the text (PostgreSQL, chapter 4.1).
+CREATE OR REPLACE FUNCTION palisade.statement() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    plain text := '';
+    rest text := current_query();
+    comments integer := 0;
+    part text[];
+BEGIN
+    LOOP
+        IF comments = 0 THEN
+            part := regexp_match(rest, '^((?:"[^"]*"|''[^''\\]*''|[^"''$/-]|/(?!\*)|-(?!-))*)(--[^\n\r]*|/\*)');
+            plain := plain || coalesce(part[1] || ' ', rest);
+        ELSE
+            part := regexp_match(rest, '^((?:[^*/]|\*(?!/)|/(?!\*))*)(\*/|/\*)');
+        END IF;
+        EXIT WHEN part IS NULL;
+        comments := comments + CASE part[2] WHEN '/*' THEN 1 WHEN '*/' THEN -1 ELSE 0 END;
+        rest := substr(rest, length(part[1]) + length(part[2]) + 1);
+    END LOOP;
+    RETURN regexp_replace(plain, '^\s+|\s*;?\s*$', '', 'g');
+END
+$palisade$;
+
 -- Statements in which PostgreSQL evaluates expressions over rows that are there already, before any
 -- later check. Only the text of a single statement that the client sent itself is believed; anything
 -- else is refused for those who don't read everything. A name counts only when what PostgreSQL expects
 -- behind it follows: a name that is cut short by what this does not know (a third part, U&, a letter
 -- beyond ASCII) is none.
-CREATE OR REPLACE FUNCTION palisade.check_expressions(tag text, context text) RETURNS void
+CREATE OR REPLACE FUNCTION palisade.check_expressions(tag text, from_client boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
@@ -94,19 +125,19 @@ DECLARE
         || '|alter\s+(?:column\s+)?' || ident || '\s+(?:drop\s+default|drop\s+not\s+null|set\s+not\s+null'
         || '|set\s+statistics\s+-?\d+|drop\s+expression|drop\s+identity)'
         || '|add\s+(?:column\s+)?(?:if\s+not\s+exists\s+)?' || ident || '\s+(' || plain_type || '))$';
-    statement text := regexp_replace(current_query(), '^\s+|\s*;?\s*$', '', 'g');
+    statement text;
     part text[];
     kind text;
 BEGIN
     IF palisade.reads_all(session_user::text) THEN
         RETURN;
     END IF;
+    statement := palisade.statement();
     IF tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named
             || '\s+(rename\s+to|owner\s+to|set\s+schema)\s+' || ident || '$') THEN
         RETURN;
     END IF;
-    -- One line of context is the guard's own: no function stands between it and the client.
-    IF context !~ '\n' AND statement !~ ';|--|/\*' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
+    IF from_client AND statement !~ ';|--|/\*' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
         IF tag = 'CREATE INDEX' THEN
             part := regexp_match(statement, '^create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?(?:(?:if\s+not\s+exists\s+)?'
                 || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')(\s*\(.*|\s+using\s.*)$', 'i');
@@ -152,33 +183,61 @@ BEGIN
 END
 $palisade$;
 
--- CONCURRENTLY takes effect before the last transaction of the statement begins, so the flag is asked
--- for first; PostgreSQL takes it only as a single statement from the client.
+-- CONCURRENTLY? PostgreSQL takes it only as a single statement from the client. Nothing stands before the word in an
+-- index's statement that palisade.statement() can't read; of DETACH, names in quotes are left out where it read all.
+CREATE OR REPLACE FUNCTION palisade.is_concurrent(tag text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    statement text;
+BEGIN
+    IF tag NOT IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') OR current_query() !~* 'concurrently' THEN
+        RETURN false;
+    END IF;
+    statement := palisade.statement();
+    IF tag <> 'ALTER TABLE' THEN
+        RETURN statement ~* '^[\s;]*(create\s+(unique\s+)?|drop\s+)index\s+concurrently(?![\w$])';
+    ELSIF statement !~ '[''$]' THEN
+        statement := regexp_replace(statement, '"[^"]*"', '""', 'g');
+    END IF;
+    RETURN statement ~* '\mdetach\M.*\mconcurrently\M';
+END
+$palisade$;
+
+-- It commits before the statement ends, so what could refuse it then is asked first.
 CREATE OR REPLACE FUNCTION palisade.check_concurrently(tag text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
     named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
     part text[];
+    words text[];
 BEGIN
-    IF tag = 'CREATE INDEX' THEN
-        part := regexp_match(current_query(), '^\s*create\s+(?:unique\s+)?index\s+concurrently\s+'
-            || '(?:(?:if\s+not\s+exists\s+)?' || ident || '\s+)?on\s+(?:only\s+)?(' || named || ')(?:\s*\(|\s+using\s)', 'i');
-    ELSIF tag = 'DROP INDEX' THEN
-        part := regexp_match(current_query(), '^\s*drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?('
-            || named || ')\s*(?:cascade\s*|restrict\s*)?;?\s*$', 'i');
-    END IF;
+    part := regexp_match(palisade.statement(), CASE tag
+        WHEN 'CREATE INDEX' THEN '^create\s+(?:unique\s+)?index\s+concurrently\s+(?:(?:if\s+not\s+exists\s+)?' || ident
+            || '\s+)?on\s+(?:only\s+)?(' || named || ')(?:\s*\(|\s+using\s)'
+        WHEN 'DROP INDEX' THEN '^drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?(' || named
+            || ')(?:\s+cascade|\s+restrict)?$'
+        ELSE '^alter\s+table\s+(?:if\s+exists\s+)?(' || named || ')\s+detach\s+partition\s+(' || named
+            || ')\s+concurrently$' END, 'i');
     IF part IS NULL THEN
         PERFORM palisade.refuse(tag, 'CONCURRENTLY in this form is for Palisade superusers',
-            'Leave out CONCURRENTLY, or write the statement without comments.');
+            'Write plain names, or leave out CONCURRENTLY.');
+    ELSIF tag = 'ALTER TABLE' THEN
+        PERFORM palisade.demand_by_name(tag, 64, palisade.words(part[1]));
+        words := palisade.words(part[2]);
+        IF EXISTS (SELECT 1 FROM pg_class c, palisade.names_of(c.oid) n JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name
+                   WHERE c.relname = words[cardinality(words)]) THEN
+            PERFORM palisade.refuse_acl_lost(tag);
+        END IF;
+    ELSE
+        PERFORM palisade.demand_by_name(tag, 32, palisade.words(part[1]));
     END IF;
-    PERFORM palisade.demand_by_name(tag, 32, palisade.words(part[1]));
 END
 $palisade$;
 
 -- REFRESH runs the view's query as the view's owner, who reads nothing: for this statement it is the
 -- user who refreshes, with `update` on the view and only her own rights on what it reads.
-CREATE OR REPLACE FUNCTION palisade.lend_view(tag text, context text) RETURNS void
+CREATE OR REPLACE FUNCTION palisade.lend_view(tag text, from_client boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
@@ -186,12 +245,12 @@ DECLARE
     words text[];
     found oid[];
 BEGIN
-    part := regexp_match(current_query(), '^\s*refresh\s+materialized\s+view\s+(?:concurrently\s+)?('
-        || ident || '(?:\s*\.\s*' || ident || ')?)\s*(?:with\s+(?:no\s+)?data\s*)?;?\s*$', 'i');
-    IF part IS NULL OR context ~ '\n' THEN
+    part := regexp_match(palisade.statement(), '^refresh\s+materialized\s+view\s+(concurrently\s+)?('
+        || ident || '(?:\s*\.\s*' || ident || ')?)(?:\s*with\s+(?:no\s+)?data)?$', 'i');
+    IF part IS NULL OR NOT from_client THEN
         PERFORM palisade.refuse(tag, 'in this form can''t be told from another', 'Send it as a single plain statement.');
     END IF;
-    words := palisade.words(part[1]);
+    words := palisade.words(part[2]);
     SELECT array_agg(o.oid) INTO found FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid
     WHERE o.class = 'pg_class'::regclass AND c.relkind = 'm' AND c.relowner = 'palisade_owner'::regrole
       AND o.name = words[cardinality(words)] AND (cardinality(words) = 1 OR o.schema = words[1]);
@@ -200,6 +259,14 @@ BEGIN
     ELSIF cardinality(found) = 1 THEN
         PERFORM palisade.demand_on(tag, 8, found[1]);
         EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO %I', palisade.label(found[1]), session_user);
+        IF part[1] IS NOT NULL THEN
+            -- CONCURRENTLY changes the view's rows one by one, as its owner, by way of a temporary table. It reads
+            -- them, too: for that, `select`.
+            EXECUTE format('GRANT INSERT, DELETE ON %s TO %I', palisade.label(found[1]), session_user);
+            IF NOT palisade.holds_anywhere(session_user::text, 128) THEN
+                EXECUTE format('GRANT palisade_temp TO %I', session_user);
+            END IF;
+        END IF;
     END IF;
 END
 $palisade$;
@@ -222,16 +289,35 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
        AND NOT EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = session_user::text)
 $palisade$;
 
-CREATE OR REPLACE FUNCTION palisade.on_start(fired_by text, tag text, context text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+-- What stands between a guard and the client: lines of PostgreSQL's context, none if the client said it itself. Nobody
+-- calls a guard by hand, in the midst of a statement, with a tag of his choice.
+CREATE OR REPLACE FUNCTION palisade.above(guard text, tag text, context text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    part text[] := regexp_match(context, format(
+        '^PL/pgSQL function palisade\.on_%s\([^\n]*\nPL/pgSQL function palisade\.guard_%s\(\) line [^\n]*(.*)$', guard, guard));
 BEGIN
+    IF part IS NULL THEN
+        PERFORM palisade.refuse(tag, 'by hand: only an event trigger asks this', 'Leave the call out.');
+    END IF;
+    RETURN part[1];
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.on_start(fired_by text, tag text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lc_messages = 'C' AS $palisade$
+DECLARE
+    context text;
+    above text;
+BEGIN
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    above := palisade.above('start', tag, context);
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
     IF tag = 'REFRESH MATERIALIZED VIEW' THEN
         PERFORM palisade.refuse_old_snapshot(tag);
-    ELSIF current_query() ~* '^\s*refresh\s' AND substr(context, strpos(context, E'\n') + 1) ~ 'SQL function'
-            AND strpos(context, E'\n') > 0 THEN
+    ELSIF current_query() ~* 'refresh' AND above ~ 'SQL function' AND palisade.statement() ~* '^refresh\s' THEN
         -- PostgreSQL tells the guards nothing of what is defined within REFRESH. Its own statements come from no function.
         PERFORM palisade.refuse(tag, 'in a function within REFRESH MATERIALIZED VIEW', 'Say it by a statement of its own.');
     END IF;
@@ -246,22 +332,17 @@ BEGIN
             AND NOT palisade.is_superuser(session_user::text) THEN
         PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
     ELSIF tag = 'REFRESH MATERIALIZED VIEW' THEN
-        PERFORM palisade.lend_view(tag, context);
+        PERFORM palisade.lend_view(tag, above = '');
     ELSIF palisade.is_superuser(session_user::text) THEN
         RETURN;
     END IF;
-    IF tag IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'CREATE INDEX',
-               'CREATE STATISTICS', 'ALTER DOMAIN', 'ALTER TYPE') THEN
-        PERFORM palisade.refuse_old_snapshot(tag);
-    END IF;
-    -- REFRESH ... CONCURRENTLY alters a table of its own.
-    IF tag IN ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently'
-            AND current_query() !~* '^\s*refresh\s' THEN
+    IF above = '' AND palisade.is_concurrent(tag) THEN
         PERFORM palisade.check_concurrently(tag);
     END IF;
     IF tag IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'CREATE INDEX',
                'CREATE STATISTICS', 'ALTER DOMAIN', 'ALTER TYPE') THEN
-        PERFORM palisade.check_expressions(tag, context);
+        PERFORM palisade.refuse_old_snapshot(tag);
+        PERFORM palisade.check_expressions(tag, above = '');
     END IF;
 END
 $palisade$;

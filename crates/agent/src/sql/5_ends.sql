@@ -31,7 +31,7 @@ BEGIN
             IF tag = 'CREATE INDEX' THEN
                 PERFORM palisade.demand_on(tag, 32, now.parent);
                 -- What EXPLAIN made, no guard has seen yet.
-                IF NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = now.parent) THEN
+                IF NOT palisade.is_known(now.parent) THEN
                     PERFORM palisade.demand_in(tag, 128, now.schema);
                 END IF;
             END IF;
@@ -61,6 +61,10 @@ BEGIN
     IF command = 'REFRESH MATERIALIZED VIEW' THEN
         PERFORM palisade.demand_on(tag, 8, relation);
         EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO palisade_owner', palisade.label(relation));
+        EXECUTE format('REVOKE INSERT, DELETE ON %s FROM palisade_owner', palisade.label(relation));
+        IF NOT palisade.holds_anywhere(me, 128) THEN
+            EXECUTE format('REVOKE palisade_temp FROM %I', me);
+        END IF;
         RETURN;
     END IF;
     IF now.kind IN ('i', 'I') THEN
@@ -82,8 +86,7 @@ BEGIN
             JOIN palisade.acls a ON a.schema = n.schema AND a.name = n.name) LIMIT 1;
         IF above IS NOT NULL OR EXISTS (SELECT 1 FROM palisade.acls a WHERE (a.schema, a.name) IN
                 ((known.schema, known.name), (now.schema, now.name))) THEN
-            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
-                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+            PERFORM palisade.refuse_acl_lost(tag);
         END IF;
     END IF;
     IF known.oid IS NOT NULL AND known.rls <> now.rls THEN
@@ -235,8 +238,7 @@ BEGIN
         END IF;
         IF known.schema IS DISTINCT FROM now.name AND NOT palisade.is_superuser(session_user::text)
                 AND EXISTS (SELECT 1 FROM palisade.acls a WHERE a.schema IN (known.schema, now.name)) THEN
-            PERFORM palisade.refuse(tag, 'would shed or take over an explicit ACL',
-                'Unset the ACL first (palisade acl unset), or ask a Palisade superuser.');
+            PERFORM palisade.refuse_acl_lost(tag);
         END IF;
     END IF;
     IF known.schema IS DISTINCT FROM now.name THEN
@@ -276,11 +278,7 @@ BEGIN
         PERFORM palisade.demand(tag, 512, defaults, lower(kind) || 's');
     END IF;
     -- Nothing changed: PostgreSQL only warns. It is refused to who could never do it.
-    IF NOT touched AND NOT EXISTS (
-        SELECT 1 FROM palisade.users u WHERE u.name = session_user::text AND u.enabled
-           AND (u.superuser OR u.defaults & 513 = 512
-                OR EXISTS (SELECT 1 FROM palisade.acls a WHERE a.user_name = u.name AND a.privileges & 513 = 512))
-    ) THEN
+    IF NOT touched AND NOT palisade.holds_anywhere(session_user::text, 512) THEN
         PERFORM palisade.demand(tag, 512, 0, 'any object');
     END IF;
     IF touched THEN
@@ -291,18 +289,15 @@ END
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.on_end(fired_by text, tag text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $palisade$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lc_messages = 'C' AS $palisade$
 DECLARE
     context text;
     cmd record;
     relation oid;
     lasting boolean := false;
 BEGIN
-    -- Not by a user's code in the midst of a statement, with a tag of its choice.
     GET DIAGNOSTICS context = PG_CONTEXT;
-    IF context !~ '^PL/pgSQL function palisade\.on_end\([^\n]*\nPL/pgSQL function palisade\.guard_end\(\) line ' THEN
-        PERFORM palisade.refuse(tag, 'by hand: only an event trigger asks this', 'Leave the call out.');
-    END IF;
+    PERFORM palisade.above('end', tag, context);
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
@@ -493,12 +488,11 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.guard_start() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
-DECLARE
-    context text;
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
-        GET DIAGNOSTICS context = PG_CONTEXT;
-        PERFORM palisade.on_start(current_user::text, tg_tag, context);
+        -- An expression, not PERFORM: on_start looks who calls it.
+        IF palisade.on_start(current_user::text, tg_tag) IS NULL THEN
+        END IF;
     END IF;
 END
 $palisade$;
@@ -508,7 +502,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers
 SET standard_conforming_strings = on SET transform_null_equals = off AS $palisade$
 BEGIN
     IF NOT palisade.by_superuser(current_user::text) THEN
-        -- An expression, not PERFORM: on_end looks who calls it.
+        -- As in guard_start.
         IF palisade.on_end(current_user::text, tg_tag) IS NULL THEN
         END IF;
         PERFORM palisade.leave_role(tg_tag);

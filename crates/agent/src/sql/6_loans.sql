@@ -15,18 +15,14 @@ $palisade$;
 
 -- It is lent by one of sixteen roles, that transactions need not wait for each other: PostgreSQL lets one at a time
 -- change who is in a role (from version 16 on), or put the same user into it (before).
-CREATE OR REPLACE FUNCTION palisade.lend(tag text) RETURNS void
+CREATE OR REPLACE FUNCTION palisade.lend(tag text, from_client boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     lent text;
 BEGIN
     UPDATE palisade.loans l SET depth = l.depth + 1 WHERE l.member = session_user::text;
     IF FOUND OR current_setting('role') NOT IN ('none', session_user::text)
-            OR pg_has_role(session_user, 'palisade_make', 'USAGE') OR NOT EXISTS (
-        SELECT 1 FROM palisade.users u WHERE u.name = session_user::text AND u.enabled AND u.defaults & 1 = 0
-           AND (u.defaults & 224 <> 0 OR EXISTS (SELECT 1 FROM palisade.acls a
-                WHERE a.user_name = u.name AND a.privileges & 1 = 0 AND a.privileges & 224 <> 0))
-    ) THEN
+            OR pg_has_role(session_user, 'palisade_make', 'USAGE') OR NOT palisade.holds_anywhere(session_user::text, 224) THEN
         RETURN;
     END IF;
     SELECT l.role INTO lent FROM palisade.loans l
@@ -36,7 +32,7 @@ BEGIN
     END IF;
     SET CONSTRAINTS palisade.at_commit_1, palisade.at_commit_2 DEFERRED;
     UPDATE palisade.loans l SET member = session_user::text, taken = pg_current_xact_id(), depth = 1,
-        commits = tag = 'CREATE INDEX' AND current_query() ~* 'concurrently'
+        commits = from_client AND tag IN ('CREATE INDEX', 'ALTER TABLE') AND current_query() ~* 'concurrently'
     WHERE l.role = lent;
     EXECUTE format('GRANT %I TO %I %s', lent, session_user,
         CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'WITH INHERIT TRUE, SET FALSE' END);
@@ -62,7 +58,7 @@ BEGIN
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
           AND (c.xmin::text::bigint - first) & 4294967295 < 2147483648
           AND (r.rolname ~ '^palisade_' OR pg_has_role(session_user, r.oid, 'MEMBER'))
-          AND NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = c.oid)
+          AND NOT palisade.is_known(c.oid)
     ) OR EXISTS (
         -- Nor may what is lent own anything then, be it temporary: REASSIGN OWNED fires no event trigger.
         SELECT 1 FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
@@ -90,15 +86,14 @@ BEGIN
         RETURN;
     ELSIF current_setting('role') NOT IN ('none', session_user::text) THEN
         PERFORM palisade.refuse(tag, 'ran code that takes another role', 'Take it before the statement.');
-    ELSIF current_setting('server_version_num')::integer < 160000 THEN
-        PERFORM set_config('role', 'none', false);
     END IF;
-EXCEPTION WHEN insufficient_privilege THEN
-    -- Where PostgreSQL lets nobody take a role, nobody has: within a function or a view's query that runs with
-    -- the rights of somebody else.
-    IF SQLERRM !~ '^cannot set parameter "role" within' THEN
-        RAISE;
-    END IF;
+    BEGIN
+        PERFORM set_config('role', 'none', false) WHERE current_setting('server_version_num')::integer < 160000;
+    EXCEPTION WHEN insufficient_privilege THEN
+        -- Where PostgreSQL lets nobody take a role, nobody has: within a function or a view's query that runs with
+        -- the rights of somebody else.
+        NULL;
+    END;
 END
 $palisade$;
 
@@ -113,7 +108,7 @@ BEGIN
         GET DIAGNOSTICS context = PG_CONTEXT;
         IF context ~ '\n' OR current_query() ~ ';'
                 OR current_query() !~* '^\s*create\s+((local|global)\s+)?temp(orary)?\s' THEN
-            PERFORM palisade.lend(tg_tag);
+            PERFORM palisade.lend(tg_tag, context !~ '\n');
         END IF;
     END IF;
 END
@@ -129,7 +124,7 @@ BEGIN
 END
 $palisade$;
 
--- CREATE INDEX CONCURRENTLY commits before it ends: what was lent ends there, too. Two triggers, as at the end of
+-- CONCURRENTLY commits before the statement ends: what was lent ends there, too. Two triggers, as at the end of
 -- other statements: one as whoever fired it, one as the bootstrap superuser. Neither may be fired sooner, by a
 -- function that says SET CONSTRAINTS: no function stands above them when a transaction commits.
 CREATE OR REPLACE FUNCTION palisade.at_commit_1() RETURNS trigger
@@ -139,7 +134,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS context = PG_CONTEXT;
     IF context ~ '\n' THEN
-        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, while an index is made CONCURRENTLY', 'Leave it out.');
+        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, within a statement that is CONCURRENTLY', 'Leave it out.');
     END IF;
     PERFORM palisade.leave_role('COMMIT');
     RETURN NULL;
@@ -153,7 +148,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS context = PG_CONTEXT;
     IF context ~ '\n' OR TG_RELID <> 'palisade.loans'::regclass THEN
-        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, while an index is made CONCURRENTLY', 'Leave it out.');
+        PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, within a statement that is CONCURRENTLY', 'Leave it out.');
     END IF;
     UPDATE palisade.loans l SET depth = 1 WHERE l.member = session_user::text AND l.depth > 1;
     PERFORM palisade.take_back('COMMIT');
