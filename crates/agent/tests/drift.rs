@@ -286,3 +286,28 @@ async fn an_open_transaction_does_not_hold_up_a_change() {
     let drift = scene.bench.agent.check_drift(&more).await.unwrap();
     assert!(drift.is_clean(), "{drift}");
 }
+
+// Nor when the guards are mended: not by what she defined, nor by what she read of her rights.
+#[tokio::test]
+async fn an_open_transaction_does_not_hold_up_the_mending_of_the_guards() {
+    let mut scene = scene().await;
+    for sql in [
+        "begin",
+        "select * from palisade.my_rights",
+        "select * from palisade.acl",
+        "create table app.later (id int primary key, up int references app.later)",
+        "alter table app.later add word text default lower('X')",
+        "create index on app.later (word)",
+    ] {
+        scene.half.ok(sql).await;
+    }
+    scene
+        .bench
+        .by_hand("alter event trigger palisade_start disable; drop event trigger palisade_end")
+        .await;
+    let mend = scene.bench.agent.mend(&scene.state);
+    let mended = tokio::time::timeout(PATIENCE, mend).await;
+    mended.expect("waits for nobody").unwrap();
+    scene.half.ok("commit").await;
+    scene.unharmed().await;
+}

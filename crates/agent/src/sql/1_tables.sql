@@ -1,5 +1,6 @@
 -- What the guards read. Owned by the bootstrap superuser; nobody else may touch the tables.
--- Every statement of these files may be run again: installing twice changes nothing.
+-- Every statement of these files may be run again: installing twice changes nothing, and waits for no transaction of
+-- a user's. What asks for a lock that one may hold (on an index, a view, a trigger) is said only where it is needed.
 
 CREATE SCHEMA IF NOT EXISTS palisade;
 REVOKE ALL ON SCHEMA palisade FROM PUBLIC;
@@ -10,7 +11,7 @@ CREATE TABLE IF NOT EXISTS palisade.meta (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     generation bigint NOT NULL
 );
-INSERT INTO palisade.meta (generation) VALUES (0) ON CONFLICT DO NOTHING;
+INSERT INTO palisade.meta (generation) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM palisade.meta);
 
 -- The ledger's users. `defaults` is default_privileges with the seed's numbers.
 CREATE TABLE IF NOT EXISTS palisade.users (
@@ -29,7 +30,6 @@ CREATE TABLE IF NOT EXISTS palisade.acls (
     privileges integer NOT NULL,
     PRIMARY KEY (schema, name, user_name)
 );
-CREATE INDEX IF NOT EXISTS acls_user ON palisade.acls (user_name);
 
 -- What the guards last saw of each managed relation, index, statistics object and schema: it tells a
 -- new object from a known one, and what a statement changed. It decides no right.
@@ -45,7 +45,6 @@ CREATE TABLE IF NOT EXISTS palisade.objects (
     code oid[] NOT NULL,
     PRIMARY KEY (class, oid)
 );
-CREATE INDEX IF NOT EXISTS objects_name ON palisade.objects (name);
 
 -- Who was taken out of a role. SET ROLE outlives that, so the agent ends their sessions.
 CREATE TABLE IF NOT EXISTS palisade.departed (
@@ -63,7 +62,34 @@ CREATE TABLE IF NOT EXISTS palisade.loans (
     commits boolean NOT NULL DEFAULT false
 );
 INSERT INTO palisade.loans (role) SELECT 'palisade_lent_' || n FROM pg_catalog.generate_series(1, 16) n
-    ON CONFLICT DO NOTHING;
+    WHERE NOT EXISTS (SELECT 1 FROM palisade.loans l WHERE l.role = 'palisade_lent_' || n);
+
+DO $palisade$
+BEGIN
+    IF pg_catalog.to_regclass('palisade.acls_user') IS NULL THEN
+        CREATE INDEX acls_user ON palisade.acls (user_name);
+    END IF;
+    IF pg_catalog.to_regclass('palisade.objects_name') IS NULL THEN
+        CREATE INDEX objects_name ON palisade.objects (name);
+    END IF;
+END
+$palisade$;
+
+-- Puts a view in place, if it is not there as it should be.
+CREATE OR REPLACE FUNCTION palisade.put_view(name text, options text, query text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    EXECUTE format('CREATE TEMP VIEW palisade_wanted %s AS %s', options, query);
+    IF NOT EXISTS (
+        SELECT 1 FROM pg_class c, pg_class w
+        WHERE c.relnamespace = 'palisade'::regnamespace AND c.relname = put_view.name AND w.oid = 'pg_temp.palisade_wanted'::regclass
+          AND pg_get_viewdef(c.oid) = pg_get_viewdef(w.oid) AND c.reloptions IS NOT DISTINCT FROM w.reloptions
+    ) THEN
+        EXECUTE format('CREATE OR REPLACE VIEW palisade.%I %s AS %s', name, options, query);
+    END IF;
+    DROP VIEW pg_temp.palisade_wanted;
+END
+$palisade$;
 
 REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, palisade.departed, palisade.loans FROM PUBLIC;
 

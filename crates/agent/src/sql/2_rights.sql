@@ -98,18 +98,20 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
 $palisade$;
 
 -- Everyone sees their own rights; who holds get_acl by default sees all explicit ACLs.
-CREATE OR REPLACE VIEW palisade.my_rights WITH (security_barrier) AS
+SELECT palisade.put_view('my_rights', 'WITH (security_barrier)', $view$
     SELECT ''::text AS schema, ''::text AS name,
            palisade.flag_names(CASE WHEN u.superuser THEN 32766 ELSE u.defaults END) AS privileges
     FROM palisade.users u WHERE u.name = session_user::text AND (u.superuser OR u.defaults <> 0)
     UNION ALL
     SELECT a.schema, a.name, CASE WHEN a.privileges = 0 THEN '' ELSE palisade.flag_names(a.privileges) END
-    FROM palisade.acls a WHERE a.user_name = session_user::text;
-CREATE OR REPLACE VIEW palisade.acl WITH (security_barrier) AS
+    FROM palisade.acls a WHERE a.user_name = session_user::text
+$view$);
+SELECT palisade.put_view('acl', 'WITH (security_barrier)', $view$
     SELECT a.schema, a.name, a.user_name,
            CASE WHEN a.privileges = 0 THEN '' ELSE palisade.flag_names(a.privileges) END AS privileges
     FROM palisade.acls a
     JOIN palisade.users u ON u.name = session_user::text AND u.enabled
     LEFT JOIN palisade.acls own ON own.user_name = u.name AND own.schema = a.schema AND own.name = a.name
-    WHERE u.superuser OR u.defaults & 1 = 0 AND coalesce(own.privileges, u.defaults) & 8193 = 8192;
+    WHERE u.superuser OR u.defaults & 1 = 0 AND coalesce(own.privileges, u.defaults) & 8193 = 8192
+$view$);
 GRANT SELECT ON palisade.my_rights, palisade.acl TO PUBLIC;

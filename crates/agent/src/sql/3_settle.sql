@@ -332,7 +332,7 @@ $palisade$;
 
 -- What runs with the rights of whoever writes to a table or reads a view: functions, operators and domains
 -- of users, types that may hide a domain, and what `calls_in` finds.
-CREATE OR REPLACE VIEW palisade.code AS
+SELECT palisade.put_view('code', '', $view$
     SELECT parts.relation, d.refobjid AS oid
     FROM (
         SELECT c.oid AS relation, 'pg_class'::regclass::oid AS class, c.oid AS oid FROM pg_class c
@@ -351,7 +351,8 @@ CREATE OR REPLACE VIEW palisade.code AS
     SELECT a.adrelid, called FROM pg_attrdef a, unnest(palisade.calls_in(a.adbin::text)) called
     UNION ALL
     SELECT k.conrelid, called FROM pg_constraint k, unnest(palisade.calls_in(k.conbin::text)) called
-    WHERE k.conbin IS NOT NULL;
+    WHERE k.conbin IS NOT NULL
+$view$);
 
 CREATE OR REPLACE FUNCTION palisade.code_of(relation oid) RETURNS oid[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$

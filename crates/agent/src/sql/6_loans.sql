@@ -161,6 +161,10 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['at_commit_1', 'at_commit_2'] LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT 1 FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = 'palisade.loans'::pg_catalog.regclass AND t.tgname = name AND t.tgenabled = 'A' AND t.tginitdeferred
+              AND t.tgfoid = pg_catalog.to_regprocedure(pg_catalog.format('palisade.%I()', name)));
         EXECUTE format('DROP TRIGGER IF EXISTS %I ON palisade.loans', name);
         EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER UPDATE ON palisade.loans DEFERRABLE INITIALLY DEFERRED '
             || 'FOR EACH ROW WHEN (new.commits AND new.depth = 1) EXECUTE FUNCTION palisade.%I()', name, name);
