@@ -286,3 +286,73 @@ async fn comments_hide_no_expression() {
     assert!(!placing.notices().contains(SECRET));
     scene.unharmed().await;
 }
+
+// For the statement that links a sequence to it, a table may have another owner: it is given back, whatever the name
+// meant to PostgreSQL.
+#[tokio::test]
+async fn a_table_is_lent_to_its_sequence_for_the_statement() {
+    let mut scene = stage(
+        "+altering:select,alter - +placing:select,create,alter - [placing app.secret]=select",
+    )
+    .await;
+    for sql in [
+        "create table app.open (id int, word text)",
+        "create table app.keyed (id int primary key, up int references app.keyed)",
+        "create sequence app.there",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    let owners = "select relname || ' ' || pg_get_userbyid(relowner) from pg_class \
+                  where relnamespace = 'app'::regnamespace and relkind in ('r', 'S') order by 1";
+    let before = scene.dev.ok(owners).await;
+    let altering = scene.bench.log_in("altering").await;
+    let placing = scene.bench.log_in("placing").await;
+    for (session, sql) in [
+        (&altering, "create sequence app.s owned by app.open.id"),
+        (&placing, "create sequence app.s owned by app.open.id"),
+        (&scene.dev, "create sequence app.s owned by app.keyed.up"),
+        (&scene.dev, "alter sequence app.there owned by app.keyed.up"),
+    ] {
+        for (begin, end) in [
+            ("begin", "rollback"),
+            ("select 1", "drop sequence if exists app.s"),
+        ] {
+            session.ok(begin).await;
+            session.ok(sql).await;
+            let owner = session
+                .ok("select pg_get_userbyid(relowner) from pg_class where relname = 'open'")
+                .await;
+            assert_eq!(owner, ["palisade_owner"]);
+            if session.run(end).await.is_err() {
+                scene.dev.ok(end).await;
+            }
+        }
+        scene.dev.ok("alter sequence app.there owned by none").await;
+        assert_eq!(scene.dev.ok(owners).await, before, "{sql}");
+    }
+    for sql in [
+        "create sequence app.s owned by app.secret.id",
+        "create sequence app.s owned by app.plain.id increment by 2",
+        "alter sequence app.there owned by app.secret.id",
+    ] {
+        let refused = placing.run(sql).await;
+        assert_eq!(
+            refused.is_err(),
+            sql.contains("secret"),
+            "{sql}: {refused:?}"
+        );
+    }
+    scene.dev.ok("drop sequence app.s").await;
+    // Names that mean something else, or nothing.
+    for sql in [
+        "create sequence if not exists app.there owned by app.open.id",
+        "alter sequence if exists app.nowhere owned by app.open.id",
+        "create temp table open (id int); create temp sequence there",
+        "create sequence pg_temp.s owned by open.id",
+        "alter sequence there owned by open.id",
+    ] {
+        scene.dev.ok(sql).await;
+        assert_eq!(scene.dev.ok(owners).await, before, "{sql}");
+    }
+    scene.unharmed().await;
+}

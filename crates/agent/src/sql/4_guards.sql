@@ -235,6 +235,45 @@ BEGIN
 END
 $palisade$;
 
+-- The managed relations of these kinds that a name in a statement can mean.
+CREATE OR REPLACE FUNCTION palisade.known_as(called text, kinds text[]) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT coalesce(array_agg(o.oid), '{}') FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid, palisade.words(called) w (words)
+    WHERE o.class = 'pg_class'::regclass AND c.relkind::text = ANY (kinds)
+      AND o.name = w.words[cardinality(w.words)] AND (cardinality(w.words) = 1 OR o.schema = w.words[1])
+$palisade$;
+
+-- A sequence and the table whose column owns it have one owner, PostgreSQL says. A new sequence is the user's: for
+-- this statement the table is, too. So it is where a table with foreign keys is to own a sequence, or did.
+CREATE OR REPLACE FUNCTION palisade.lend_table(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+DECLARE
+    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
+    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    part text[];
+    tables oid[];
+    sequences oid[];
+    owner text := session_user;
+BEGIN
+    part := regexp_match(palisade.statement(), '^(?:create|alter)\s+sequence\s+(?:if\s+(?:not\s+)?exists\s+)?(' || named
+        || ')\s(?:[^;]*\s)?owned\s+by\s+(' || named || ')\s*\.\s*' || ident || '(?:\s[^;]*)?$', 'i');
+    IF part IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM palisade.refuse_old_snapshot(tag);
+    tables := palisade.known_as(part[2], '{r,p,f}');
+    IF tag = 'ALTER SEQUENCE' THEN
+        sequences := palisade.known_as(part[1], '{S}');
+        SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c WHERE cardinality(sequences) = 1 AND c.oid = sequences[1];
+    END IF;
+    IF cardinality(tables) > 1 OR cardinality(sequences) > 1 THEN
+        PERFORM palisade.refuse(tag, 'names several tables or sequences', 'Write their schema, too.');
+    ELSIF cardinality(tables) = 1 AND owner IS NOT NULL AND palisade.flags_on(session_user::text, tables[1]) & 64 <> 0 THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', palisade.label(tables[1]), owner);
+    END IF;
+END
+$palisade$;
+
 -- REFRESH runs the view's query as the view's owner, who reads nothing: for this statement it is the
 -- user who refreshes, with `update` on the view and only her own rights on what it reads.
 CREATE OR REPLACE FUNCTION palisade.lend_view(tag text, from_client boolean) RETURNS void
@@ -242,7 +281,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
     part text[];
-    words text[];
     found oid[];
 BEGIN
     part := regexp_match(palisade.statement(), '^refresh\s+materialized\s+view\s+(concurrently\s+)?('
@@ -250,10 +288,7 @@ BEGIN
     IF part IS NULL OR NOT from_client THEN
         PERFORM palisade.refuse(tag, 'in this form can''t be told from another', 'Send it as a single plain statement.');
     END IF;
-    words := palisade.words(part[2]);
-    SELECT array_agg(o.oid) INTO found FROM palisade.objects o JOIN pg_class c ON c.oid = o.oid
-    WHERE o.class = 'pg_class'::regclass AND c.relkind = 'm' AND c.relowner = 'palisade_owner'::regrole
-      AND o.name = words[cardinality(words)] AND (cardinality(words) = 1 OR o.schema = words[1]);
+    found := palisade.known_as(part[2], '{m}');
     IF cardinality(found) > 1 THEN
         PERFORM palisade.refuse(tag, 'names several materialized views', 'Write its schema, too.');
     ELSIF cardinality(found) = 1 THEN
@@ -333,6 +368,8 @@ BEGIN
         PERFORM palisade.refuse(tag, 'is for Palisade superusers', 'Ask one.');
     ELSIF tag = 'REFRESH MATERIALIZED VIEW' THEN
         PERFORM palisade.lend_view(tag, above = '');
+    ELSIF tag IN ('CREATE SEQUENCE', 'ALTER SEQUENCE') AND above = '' THEN
+        PERFORM palisade.lend_table(tag);
     ELSIF palisade.is_superuser(session_user::text) THEN
         RETURN;
     END IF;

@@ -301,6 +301,12 @@ BEGIN
     IF palisade.is_stranger(fired_by) THEN
         RETURN;
     END IF;
+    IF tag IN ('CREATE SEQUENCE', 'ALTER SEQUENCE') THEN
+        -- What lend_table lent.
+        PERFORM palisade.settle_relation(c.oid), palisade.remember(c.oid) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+        WHERE r.rolname = session_user AND c.relkind IN ('r', 'p', 'f') AND palisade.is_known(c.oid);
+        PERFORM palisade.settle_keys();
+    END IF;
     FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         CONTINUE WHEN cmd.in_extension;
         IF cmd.schema_name = 'pg_temp' THEN
