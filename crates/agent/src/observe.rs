@@ -44,7 +44,7 @@ pub(crate) struct Observed {
 pub(crate) async fn catalog(client: &mut Client) -> Result<Catalog, Error> {
     let snapshot = snapshot(client).await?;
     let (schemas, relations) = objects(&snapshot).await?;
-    Ok(catalog_of(&schemas, &relations))
+    catalog_of(&snapshot, &schemas, &relations).await
 }
 
 /// Everything. `names` are the ledger's users: a role so called is Palisade's even before its first plan.
@@ -58,7 +58,7 @@ pub(crate) async fn observe(client: &mut Client, names: &[String]) -> Result<Obs
     let (schemas, relations) = objects(&snapshot).await?;
     let mut seen = Observed {
         generation,
-        catalog: catalog_of(&schemas, &relations),
+        catalog: catalog_of(&snapshot, &schemas, &relations).await?,
         ..Observed::default()
     };
     for object in &schemas {
@@ -192,7 +192,19 @@ async fn objects(snapshot: &Transaction<'_>) -> Result<(Vec<Object>, Vec<Object>
     ))
 }
 
-fn catalog_of(schemas: &[Object], relations: &[Object]) -> Catalog {
+async fn catalog_of(
+    snapshot: &Transaction<'_>,
+    schemas: &[Object],
+    relations: &[Object],
+) -> Result<Catalog, Error> {
+    let maintain = snapshot
+        .query_one(
+            "SELECT current_setting('server_version_num')::int >= 170000",
+            &[],
+        )
+        .await
+        .map_err(Error::sql(WHAT))?
+        .get(0);
     let schemas = schemas.iter().map(|object| {
         let schema = Schema {
             name: object.schema.clone(),
@@ -209,7 +221,7 @@ fn catalog_of(schemas: &[Object], relations: &[Object]) -> Catalog {
         };
         Some((object.oid, relation))
     });
-    Catalog::new(schemas, relations)
+    Ok(Catalog::new(schemas, relations).with_maintain(maintain))
 }
 
 /// The grants on schemas, relations and columns.

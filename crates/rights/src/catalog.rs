@@ -44,6 +44,7 @@ pub struct Catalog {
     relations: BTreeMap<u32, Relation>,
     by_name: BTreeMap<(String, String), u32>,
     children: BTreeMap<u32, Vec<u32>>,
+    maintain: bool,
 }
 
 impl Catalog {
@@ -66,6 +67,19 @@ impl Catalog {
             }
         }
         catalog
+    }
+
+    /// Says whether the server knows `MAINTAIN`: PostgreSQL does from version 17 on.
+    #[must_use]
+    pub fn with_maintain(mut self, maintain: bool) -> Self {
+        self.maintain = maintain;
+        self
+    }
+
+    /// Whether the server knows `MAINTAIN`.
+    #[must_use]
+    pub fn has_maintain(&self) -> bool {
+        self.maintain
     }
 
     /// All schemas.

@@ -26,7 +26,9 @@ pub enum Grant {
     Usage,
     /// Create in a schema.
     Create,
-    /// Anything that Palisade never gives (`MAINTAIN` of PostgreSQL 17, ...).
+    /// VACUUM, ANALYZE, REINDEX, CLUSTER, REFRESH and LOCK: from PostgreSQL 17 on owners need it, too.
+    Maintain,
+    /// Anything that Palisade never gives.
     Other,
 }
 
@@ -44,6 +46,7 @@ impl Grant {
             Self::Trigger => "TRIGGER",
             Self::Usage => "USAGE",
             Self::Create => "CREATE",
+            Self::Maintain => "MAINTAIN",
             Self::Other => "ALL",
         }
     }
@@ -61,6 +64,7 @@ impl Grant {
             "TRIGGER" => Self::Trigger,
             "USAGE" => Self::Usage,
             "CREATE" => Self::Create,
+            "MAINTAIN" => Self::Maintain,
             _ => Self::Other,
         }
     }

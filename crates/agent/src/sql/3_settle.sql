@@ -166,8 +166,9 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', noun, rel.name, grantee);
     END LOOP;
     IF rel.kind <> 'S' THEN
-        EXECUTE format('GRANT TRIGGER %s ON TABLE %s TO %s',
-            CASE owner WHEN 'palisade_keys' THEN ', SELECT, UPDATE, DELETE' ELSE '' END, rel.name, owner);
+        EXECUTE format('GRANT TRIGGER %s %s ON TABLE %s TO %s',
+            CASE owner WHEN 'palisade_keys' THEN ', SELECT, UPDATE, DELETE' END,
+            CASE WHEN current_setting('server_version_num')::integer >= 170000 THEN ', MAINTAIN' END, rel.name, owner);
     END IF;
     FOREACH flag IN ARRAY ARRAY[2, 4, 8, 16] LOOP
         gave := palisade.sql_privileges(rel.kind, flag);

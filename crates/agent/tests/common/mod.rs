@@ -74,6 +74,13 @@ impl Bench {
         Session::open(&self.endpoint, user).await
     }
 
+    /// PostgreSQL's major version.
+    pub async fn version(&self) -> u32 {
+        let hand = self.log_in("palisade").await;
+        let number = hand.ok("show server_version_num").await;
+        number[0].parse::<u32>().unwrap() / 10_000
+    }
+
     /// A session as the bootstrap superuser: a hand that changes what it should not.
     pub async fn by_hand(&self, sql: &str) {
         let hand = self.log_in("palisade").await;

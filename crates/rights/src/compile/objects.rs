@@ -186,7 +186,8 @@ impl Compiler<'_> {
             } else {
                 (OWNER, &[Grant::Trigger])
             };
-            let held = held.iter().copied().collect();
+            let maintain = self.catalog.has_maintain().then_some(Grant::Maintain);
+            let held = held.iter().copied().chain(maintain).collect();
             rights.grants.insert(owner.to_owned(), held);
         }
         for (flag, group) in DATA {
