@@ -225,7 +225,7 @@ fn no_statement_leads_out_of_ones_rights() {
                 "DROP FUNCTION palisade.guard_start()",
                 "CREATE FUNCTION palisade.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
                 "CREATE TABLE pg_catalog.t (n int)",
-                "SELECT palisade.on_start('reader', 'REFRESH MATERIALIZED VIEW', '')",
+                "SELECT palisade.on_start('reader', 'REFRESH MATERIALIZED VIEW')",
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'palisade'",
                 "BEGIN; LOCK TABLE palisade.objects",
                 "COMMENT ON DATABASE main IS 'x'",

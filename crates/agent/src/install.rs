@@ -170,7 +170,20 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
         found
             .push("a trigger on palisade.loans was changed, switched off or is missing".to_owned());
     }
+    if !found.is_empty() {
+        // What follows asks a function of the guards.
+        return Ok(found);
+    }
     found.extend(openings(client).await?);
+    let rows = client
+        .query(
+            "SELECT x.line FROM palisade.strays() x UNION ALL \
+             SELECT 'what stops REASSIGN OWNED is not in its place' WHERE NOT palisade.stays()",
+            &[],
+        )
+        .await
+        .map_err(Error::sql(WHAT))?;
+    found.extend(rows.iter().map(|row| row.get::<_, String>(0)));
     Ok(found)
 }
 
@@ -192,7 +205,8 @@ async fn openings(client: &Client) -> Result<Vec<String>, Error> {
              FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
              WHERE a.grantee <> c.relowner AND (c.relnamespace = 'palisade'::pg_catalog.regnamespace \
                     AND c.relname NOT IN ('acl', 'my_rights') \
-                OR c.oid IN ('pg_catalog.pg_stats_ext'::pg_catalog.regclass, 'pg_catalog.pg_stats_ext_exprs'::pg_catalog.regclass)) \
+                OR c.oid IN ('pg_catalog.pg_stats'::pg_catalog.regclass, 'pg_catalog.pg_stats_ext'::pg_catalog.regclass, \
+                             'pg_catalog.pg_stats_ext_exprs'::pg_catalog.regclass)) \
              UNION ALL \
              SELECT 'function ' || p.oid::pg_catalog.regprocedure::text || ' is open to PUBLIC' \
              FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \

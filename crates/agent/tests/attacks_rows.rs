@@ -333,13 +333,11 @@ async fn statistics_show_nothing() {
                 "select * from pg_stats_ext",
                 "select * from pg_stats_ext_exprs",
                 "select * from pg_statistic",
+                // Of an index on an expression, whoever is in the role that owns it would see the values.
+                "select * from pg_stats",
             ],
         )
         .await;
-        let rows = who
-            .ok("select most_common_vals::text from pg_stats where tablename = 'secret'")
-            .await;
-        assert!(rows.is_empty(), "{rows:?}");
     }
     scene.unharmed().await;
 }

@@ -181,6 +181,101 @@ async fn what_developers_say_all_day_passes() {
     assert!(drift.is_clean(), "{drift}");
 }
 
+// One table that she may not read changes nothing for the others; what flags she lacks, these don't need.
+#[tokio::test]
+async fn an_exception_elsewhere_refuses_none_of_it() {
+    let state = state(
+        "+root* - +dev:select,insert,update,delete,index,alter,create,drop,grant \
+         - +part:select,insert,update,delete,index,alter,create,drop - [part shop.hidden]=insert \
+         - +altering:select,alter - +creating:select,create",
+    );
+    let mut bench = Bench::with(&state).await;
+    let dev = bench.log_in("dev").await;
+    for sql in [
+        "create schema shop",
+        "create table shop.hidden (id int primary key)",
+        "create table shop.customer (id int primary key, name text)",
+        "create table shop.orders (id int primary key, customer int)",
+        "create table shop.lists (id int) partition by list (id)",
+        "create table shop.one (id int)",
+        "create table shop.counted (a int, b int); create statistics shop.both on a, b from shop.counted",
+        "create type shop.mood as enum ('low')",
+        "create type shop.pair as (a int, b int)",
+        "create domain shop.percent as int constraint small check (value < 100)",
+        "create materialized view shop.names as select id, name from shop.customer",
+        "create unique index on shop.names (id)",
+    ] {
+        dev.ok(sql).await;
+    }
+    for (user, sql) in [
+        ("part", "refresh materialized view shop.names"),
+        ("part", "refresh materialized view concurrently shop.names"),
+        (
+            "part",
+            "alter table shop.orders add constraint buys foreign key (customer) references shop.customer (id)",
+        ),
+        (
+            "part",
+            "alter table shop.orders add foreign key (id) references shop.customer not valid",
+        ),
+        (
+            "part",
+            "alter table shop.lists attach partition shop.one for values in (1, 2)",
+        ),
+        (
+            "part",
+            "alter table shop.one add check (id > 0) /* references shop.hidden */",
+        ),
+        (
+            "part",
+            "alter type shop.mood add value if not exists 'high' after 'low'",
+        ),
+        ("part", "alter type shop.mood rename value 'high' to 'top'"),
+        ("part", "alter type shop.pair rename attribute a to c"),
+        (
+            "part",
+            "alter domain shop.percent rename constraint small to tiny",
+        ),
+        (
+            "part",
+            "comment on constraint tiny on domain shop.percent is 'below 100'",
+        ),
+        (
+            "part",
+            "alter table shop.customer add tenant text default current_setting('app.tenant', true)",
+        ),
+        (
+            "part",
+            "alter table shop.customer add detach text default 'concurrently'",
+        ),
+        ("altering", "alter domain shop.percent drop constraint tiny"),
+        ("altering", "alter type shop.pair drop attribute b"),
+        (
+            "creating",
+            "create table shop.alike (like shop.counted including all)",
+        ),
+    ] {
+        let session = bench.log_in(user).await;
+        session.ok(sql).await;
+        let notices = session.notices();
+        assert!(!notices.contains("role"), "{sql}: {notices}");
+    }
+    let part = bench.log_in("part").await;
+    for sql in [
+        "alter table shop.orders add foreign key (id) references shop.hidden",
+        "alter table shop.orders add foreign key (id) references shop.customer, add foreign key (id) references shop.hidden",
+        "alter table shop.lists attach partition shop.hidden for values in (3)",
+        "alter table shop.one inherit shop.hidden",
+        "alter table shop.hidden inherit shop.one",
+        "alter table shop.orders add foreign key (id) references /* shop.customer */ shop.hidden",
+        "alter table shop.orders add foreign key (id) references u&\"shop\".hidden",
+    ] {
+        part.refused(sql).await;
+    }
+    let drift = bench.agent.check_drift(&state).await.unwrap();
+    assert!(drift.is_clean(), "{drift}");
+}
+
 // A schema with keys, sequences, views, triggers and partitions, dumped and restored by its developer.
 #[tokio::test]
 async fn a_dump_is_restored_by_who_made_it() {

@@ -95,7 +95,8 @@ REVOKE ALL ON palisade.meta, palisade.users, palisade.acls, palisade.objects, pa
 
 -- Information functions and views that show rows' values to whoever owns the table: every user with a
 -- right to define owns all tables, so these would show them the values without `select`.
-REVOKE ALL ON pg_catalog.pg_stats_ext, pg_catalog.pg_stats_ext_exprs FROM PUBLIC;
+-- An index has no grants at all, so of those on expressions pg_stats would, too.
+REVOKE ALL ON pg_catalog.pg_stats, pg_catalog.pg_stats_ext, pg_catalog.pg_stats_ext_exprs FROM PUBLIC;
 
 -- Large objects have no name that an ACL could be set on.
 DO $palisade$

@@ -14,6 +14,22 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = relation)
 $palisade$;
 
+-- Did this transaction write the row? It bears its number or a later one, of a part of it; the numbers go round after
+-- 32 bits.
+CREATE OR REPLACE FUNCTION palisade.is_of_now(writer xid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT (writer::text::bigint - pg_current_xact_id()::text::bigint) & 4294967295 < 2147483648
+$palisade$;
+
+-- The relation, and all that it inherits from or is a partition of.
+CREATE OR REPLACE FUNCTION palisade.line_of(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH RECURSIVE line AS (
+        SELECT relation AS oid UNION SELECT i.inhparent FROM line JOIN pg_inherits i ON i.inhrelid = line.oid
+    )
+    SELECT l.oid FROM line l
+$palisade$;
+
 -- Is the table at either end of a foreign key? PostgreSQL checks foreign keys with the rights of the
 -- table's owner, so the owner of such tables has to hold them.
 CREATE OR REPLACE FUNCTION palisade.has_keys(relation oid) RETURNS boolean
@@ -56,7 +72,9 @@ BEGIN
     SELECT string_agg(quote_ident(m.rolname), ', ') INTO stale
     FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
     WHERE g.rolname = group_role AND m.rolname <> ALL (members);
-    SELECT string_agg(quote_ident(m), ', ') INTO fresh FROM unnest(members) m;
+    SELECT string_agg(quote_ident(m), ', ') INTO fresh FROM unnest(members) m
+    WHERE NOT EXISTS (SELECT 1 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles r ON r.oid = a.member
+                      WHERE g.rolname = group_role AND r.rolname = m);
     IF stale IS NOT NULL THEN
         EXECUTE format('REVOKE %I FROM %s', group_role, stale);
     END IF;
@@ -325,7 +343,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
         OR p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp', 'timeofday', 'age',
             'timezone', 'to_char', 'to_timestamp', 'to_date', 'make_timestamptz', 'extract', 'overlaps',
             'random', 'gen_random_uuid', 'nextval', 'current_user', 'session_user', 'current_database',
-            'current_schema', 'inet_client_addr', 'pg_backend_pid', 'txid_current', 'pg_current_xact_id',
+            'current_schema', 'current_setting', 'inet_client_addr', 'pg_backend_pid', 'txid_current', 'pg_current_xact_id',
             'concat', 'concat_ws', 'format', 'quote_nullable', 'quote_literal', 'textanycat', 'anytextcat',
             'array_to_string', 'to_tsvector', 'to_json', 'to_jsonb', 'json_build_object', 'json_build_array',
             'jsonb_build_object', 'jsonb_build_array', 'jsonb_set', 'num_nulls', 'num_nonnulls', 'pg_typeof')))
@@ -341,6 +359,7 @@ SELECT palisade.put_view('code', '', $view$
         UNION ALL SELECT d.adrelid, 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
         UNION ALL SELECT k.conrelid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
         UNION ALL SELECT r.ev_class, 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r
+        UNION ALL SELECT s.stxrelid, 'pg_statistic_ext'::regclass, s.oid FROM pg_statistic_ext s
     ) parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
     LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
     LEFT JOIN pg_type e ON e.oid = t.typelem
@@ -380,13 +399,51 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
     ON CONFLICT (class, oid) DO UPDATE SET schema = excluded.schema, acl = excluded.acl
 $palisade$;
 
+-- Functions, types, operators and whatever else lies in a schema and is no relation: where it lay.
+CREATE OR REPLACE FUNCTION palisade.remember_others(of_class oid, object oid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    INSERT INTO palisade.objects AS old (class, oid, schema, name, kind, parent, acl, rls, code)
+    SELECT d.classid, d.objid, n.nspname, '', '', 0, '', '', '{}'
+    FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.classid NOT IN ('pg_class'::regclass, 'pg_statistic_ext'::regclass)
+      AND n.nspowner = 'palisade_owner'::regrole AND (object = 0 OR d.classid = of_class AND d.objid = object)
+    ON CONFLICT (class, oid) DO UPDATE SET schema = excluded.schema WHERE old.schema <> excluded.schema
+$palisade$;
+
+-- Indexes of ours that no guard was told of: ALTER TYPE and REINDEX CONCURRENTLY make them anew.
+CREATE OR REPLACE FUNCTION palisade.remember_indexes() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.remember(i.indexrelid) FROM pg_index i
+    WHERE palisade.is_known(i.indrelid)
+      AND NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = i.indexrelid)
+$palisade$;
+
+-- What is no relation and belongs to a user, or to a role of Palisade's that owns nothing: each with the statement
+-- that hands it over.
+CREATE OR REPLACE FUNCTION palisade.strays() RETURNS TABLE (line text, command text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT format('%s %s belongs to %s', i.type, i.identity, r.rolname),
+           format('ALTER %s %s OWNER TO palisade_owner', replace(i.type, ' object', ''), i.identity)
+    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+    JOIN pg_depend d ON d.classid = s.classid AND d.objid = s.objid AND d.refclassid = 'pg_namespace'::regclass
+    JOIN pg_namespace n ON n.oid = d.refobjid,
+         pg_identify_object(s.classid, s.objid, 0) i
+    WHERE s.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+      AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND s.objsubid = 0 AND s.classid <> 'pg_class'::regclass
+      AND n.nspowner = 'palisade_owner'::regrole AND r.rolname <> 'palisade_owner'
+      AND (r.rolname ~ '^palisade_' OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = r.rolname::text))
+$palisade$;
+
 -- Makes the table of what the guards know agree with the catalogue; the agent runs it after a plan.
 CREATE OR REPLACE FUNCTION palisade.remember_all() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
     DELETE FROM palisade.objects o WHERE NOT CASE o.class
         WHEN 'pg_class'::regclass THEN EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = o.oid)
         WHEN 'pg_namespace'::regclass THEN EXISTS (SELECT 1 FROM pg_namespace n WHERE n.oid = o.oid)
-        ELSE EXISTS (SELECT 1 FROM pg_statistic_ext s WHERE s.oid = o.oid) END;
+        WHEN 'pg_statistic_ext'::regclass THEN EXISTS (SELECT 1 FROM pg_statistic_ext s WHERE s.oid = o.oid)
+        ELSE EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
+                     AND d.refclassid = 'pg_namespace'::regclass) END;
+    SELECT palisade.remember_others(0, 0);
     SELECT count(palisade.remember_schema(n.oid)) FROM pg_namespace n
     WHERE n.nspowner = 'palisade_owner'::regrole;
     -- As `remember` does for one relation, but in one pass.

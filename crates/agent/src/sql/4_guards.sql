@@ -82,23 +82,28 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.statement() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
+    comment CONSTANT text := '--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/';
     plain text := '';
     rest text := current_query();
-    comments integer := 0;
-    part text[];
+    part text;
+    depth integer;
 BEGIN
     LOOP
-        IF comments = 0 THEN
-            part := regexp_match(rest, '^((?:"[^"]*"|''[^''\\]*''|[^"''$/-]|/(?!\*)|-(?!-))*)(--[^\n\r]*|/\*)');
-            plain := plain || coalesce(part[1] || ' ', rest);
-        ELSE
-            part := regexp_match(rest, '^((?:[^*/]|\*(?!/)|/(?!\*))*)(\*/|/\*)');
-        END IF;
-        EXIT WHEN part IS NULL;
-        comments := comments + CASE part[2] WHEN '/*' THEN 1 WHEN '*/' THEN -1 ELSE 0 END;
-        rest := substr(rest, length(part[1]) + length(part[2]) + 1);
+        part := substring(rest FROM '^(?:"[^"]*"|''[^''\\]*''|' || comment || '|[^"''$/-]|/(?!\*)|-(?!-))*');
+        plain := plain || regexp_replace(part, '((?:"[^"]*")+|(?:''[^'']*'')+)|' || comment, '\1 ', 'g');
+        rest := substr(rest, length(part) + 1);
+        EXIT WHEN rest !~ '^/\*';
+        -- A comment that has comments within.
+        depth := 0;
+        LOOP
+            part := substring(rest FROM '^(?:[^*/]|\*(?!/)|/(?!\*))*(?:\*/|/\*)');
+            rest := substr(rest, length(part) + 1);
+            depth := depth + CASE right(part, 2) WHEN '/*' THEN 1 ELSE -1 END;
+            EXIT WHEN depth = 0 OR part IS NULL;
+        END LOOP;
+        plain := plain || ' ';
     END LOOP;
-    RETURN regexp_replace(plain, '^\s+|\s*;?\s*$', '', 'g');
+    RETURN regexp_replace(plain || rest, '^\s+|\s*;?\s*$', '', 'g');
 END
 $palisade$;
 
@@ -128,15 +133,20 @@ DECLARE
     statement text;
     part text[];
     kind text;
+    other text;
 BEGIN
     IF palisade.reads_all(session_user::text) THEN
         RETURN;
     END IF;
     statement := palisade.statement();
-    IF tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named
-            || '\s+(rename\s+to|owner\s+to|set\s+schema)\s+' || ident || '$') THEN
+    IF tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named || '\s+(?:'
+            || '(?:rename\s+to|owner\s+to|set\s+schema)\s+' || ident
+            || '|rename\s+(?:attribute|constraint)\s+' || ident || '\s+to\s+' || ident || '(?:\s+cascade|\s+restrict)?'
+            || '|drop\s+(?:attribute|constraint)\s+(?:if\s+exists\s+)?' || ident || '(?:\s+cascade|\s+restrict)?'
+            || '|drop\s+(?:default|not\s+null)|(?:add|rename)\s+value\s[^;]*)$') THEN
         RETURN;
     END IF;
+    -- One line of context is the guard's own: no function stands between it and the client.
     IF from_client AND statement !~ ';|--|/\*' AND tag NOT IN ('ALTER DOMAIN', 'ALTER TYPE') THEN
         IF tag = 'CREATE INDEX' THEN
             part := regexp_match(statement, '^create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?(?:(?:if\s+not\s+exists\s+)?'
@@ -171,8 +181,12 @@ BEGIN
                 IF lower(part[1]) IN ('sequence', 'index') THEN
                     RETURN;
                 END IF;
-                IF part[3] !~* 'attach|inherit|references' THEN
+                -- A second table, if there is one, by its whole name.
+                other := (regexp_match(part[3], '\m(?:attach\s+partition|inherit|references)\s+(' || named
+                    || ')(?:\s|\(|$)', 'i'))[1];
+                IF regexp_count(part[3], '(attach|inherit|references)', 1, 'i') = (other IS NOT NULL)::integer THEN
                     PERFORM palisade.demand_by_name(tag, 2, palisade.words(part[2]));
+                    PERFORM palisade.demand_by_name(tag, 2, palisade.words(other)) WHERE other IS NOT NULL;
                     RETURN;
                 END IF;
             END IF;
@@ -184,7 +198,7 @@ END
 $palisade$;
 
 -- CONCURRENTLY? PostgreSQL takes it only as a single statement from the client. Nothing stands before the word in an
--- index's statement that palisade.statement() can't read; of DETACH, names in quotes are left out where it read all.
+-- index's statement that palisade.statement() can't read; of DETACH, what stands in quotes is left out where it read all.
 CREATE OR REPLACE FUNCTION palisade.is_concurrent(tag text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
@@ -196,8 +210,8 @@ BEGIN
     statement := palisade.statement();
     IF tag <> 'ALTER TABLE' THEN
         RETURN statement ~* '^[\s;]*(create\s+(unique\s+)?|drop\s+)index\s+concurrently(?![\w$])';
-    ELSIF statement !~ '[''$]' THEN
-        statement := regexp_replace(statement, '"[^"]*"', '""', 'g');
+    ELSIF statement !~ '[\\$]' THEN
+        statement := regexp_replace(statement, '"[^"]*"|''[^'']*''', '""', 'g');
     END IF;
     RETURN statement ~* '\mdetach\M.*\mconcurrently\M';
 END
@@ -352,9 +366,16 @@ BEGIN
     END IF;
     IF tag = 'REFRESH MATERIALIZED VIEW' THEN
         PERFORM palisade.refuse_old_snapshot(tag);
-    ELSIF current_query() ~* 'refresh' AND above ~ 'SQL function' AND palisade.statement() ~* '^refresh\s' THEN
-        -- PostgreSQL tells the guards nothing of what is defined within REFRESH. Its own statements come from no function.
+    ELSIF current_query() ~* 'refresh' AND above <> '' AND palisade.statement() ~* '^refresh\s' THEN
+        -- What REFRESH says itself, on a temporary table of its own, comes from no function. PostgreSQL tells the guards
+        -- nothing of what a function defines within it.
+        IF above ~ '^\nSQL statement "[^\n]*"$' THEN
+            RETURN;
+        END IF;
         PERFORM palisade.refuse(tag, 'in a function within REFRESH MATERIALIZED VIEW', 'Say it by a statement of its own.');
+    END IF;
+    IF tag ~ '^DROP ' THEN
+        PERFORM palisade.remember_indexes();
     END IF;
     IF tag IN ('DROP OWNED', 'ALTER DEFAULT PRIVILEGES', 'CREATE RULE', 'CREATE EVENT TRIGGER', 'ALTER EVENT TRIGGER',
                'CREATE FOREIGN DATA WRAPPER', 'ALTER FOREIGN DATA WRAPPER', 'CREATE LANGUAGE', 'ALTER LANGUAGE',

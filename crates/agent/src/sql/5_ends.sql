@@ -62,7 +62,7 @@ BEGIN
         PERFORM palisade.demand_on(tag, 8, relation);
         EXECUTE format('ALTER MATERIALIZED VIEW %s OWNER TO palisade_owner', palisade.label(relation));
         EXECUTE format('REVOKE INSERT, DELETE ON %s FROM palisade_owner', palisade.label(relation));
-        IF NOT palisade.holds_anywhere(me, 128) THEN
+        IF NOT palisade.holds_anywhere(me, 128) AND pg_has_role(me, 'palisade_temp', 'MEMBER') THEN
             EXECUTE format('REVOKE palisade_temp FROM %I', me);
         END IF;
         RETURN;
@@ -70,7 +70,7 @@ BEGIN
     IF now.kind IN ('i', 'I') THEN
         PERFORM palisade.demand_on(tag, 32, now.parent);
     ELSIF NOT (tag IN ('CREATE TABLE', 'CREATE SCHEMA') AND command LIKE 'ALTER %'
-            OR tag = 'ALTER TABLE' AND now.kind = 'S' AND now.parent <> 0) THEN
+            OR tag = 'ALTER TABLE' AND command <> tag AND now.kind = 'S' AND now.parent <> 0) THEN
         -- Else it is a step of making a new table, or of a column.
         PERFORM palisade.demand_on(tag, 64, relation);
         PERFORM palisade.end_code(tag, relation);
@@ -112,7 +112,7 @@ BEGIN
 END
 $palisade$;
 
--- Functions that were built into a table run with the rights of whoever writes to it.
+-- Functions that were built into a table run with the rights of whoever writes to it, or to what it inherits from.
 CREATE OR REPLACE FUNCTION palisade.end_code(tag text, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
@@ -121,10 +121,20 @@ BEGIN
     SELECT o.code INTO before FROM palisade.objects o
     WHERE o.class = 'pg_class'::regclass AND o.oid = relation;
     IF FOUND AND NOT palisade.code_of(relation) <@ before THEN
-        PERFORM palisade.demand_on(tag || ' with a function that may do more than compute', 512, relation);
-        IF palisade.has_keys_below(relation) THEN
-            PERFORM palisade.refuse_code_on_keys(tag);
-        END IF;
+        PERFORM palisade.demand_code(tag, relation);
+        UPDATE palisade.objects o SET code = palisade.code_of(relation)
+        WHERE o.class = 'pg_class'::regclass AND o.oid = end_code.relation;
+    END IF;
+END
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.demand_code(tag text, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
+BEGIN
+    PERFORM palisade.demand_on(tag || ' with a function that may do more than compute', 512, line)
+    FROM palisade.line_of(relation) line;
+    IF EXISTS (SELECT 1 FROM palisade.line_of(relation) line WHERE palisade.has_keys_below(line)) THEN
+        PERFORM palisade.refuse_code_on_keys(tag);
     END IF;
 END
 $palisade$;
@@ -139,17 +149,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT coalesce(bool_or(palisade.has_keys(t.oid)), false) FROM tree t
 $palisade$;
 
--- Rows of a child are read through its parents.
+-- Has the table, or one below it, code or a trigger that its parent has not?
+CREATE OR REPLACE FUNCTION palisade.brings_code(relation oid, parent oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH RECURSIVE tree AS (
+        SELECT relation AS oid
+        UNION SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+    )
+    SELECT EXISTS (SELECT 1 FROM tree t WHERE NOT palisade.code_of(t.oid) <@ palisade.code_of(parent) OR EXISTS (
+        SELECT 1 FROM pg_trigger g WHERE g.tgrelid = t.oid AND NOT g.tgisinternal AND g.tgparentid = 0))
+$palisade$;
+
+-- Rows of a child are read through its parents, and written.
 CREATE OR REPLACE FUNCTION palisade.end_parents(tag text, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     link record;
 BEGIN
-    FOR link IN SELECT i.inhparent AS parent, c.relispartition AS partition FROM pg_inherits i
+    FOR link IN SELECT i.inhparent AS parent, c.relispartition AS partition, palisade.is_of_now(i.xmin) AS new FROM pg_inherits i
         JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
         WHERE i.inhrelid = relation AND c.relkind IN ('r', 'p', 'f')
     LOOP
         PERFORM palisade.demand_on(tag, 64, link.parent);
+        IF link.new AND palisade.brings_code(relation, link.parent) THEN
+            PERFORM palisade.demand_code(tag, link.parent);
+        END IF;
         IF NOT palisade.is_superuser(session_user::text) AND EXISTS (
             SELECT 1 FROM palisade.acls a, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE a.schema = n.nspname AND a.name = c.relname
@@ -188,25 +212,36 @@ CREATE OR REPLACE FUNCTION palisade.end_other(tag text, command text, class oid,
     in_schema text, identity text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    held CONSTANT integer := palisade.flags(session_user::text, in_schema, '');
+    me CONSTANT text := session_user::text;
+    held CONSTANT integer := palisade.flags(me, in_schema, '');
+    needed integer := 64;
     owner text;
-    definer boolean := false;
+    before text;
 BEGIN
-    IF class = 'pg_proc'::regclass THEN
-        SELECT p.proowner::regrole::text, p.prosecdef INTO owner, definer FROM pg_proc p WHERE p.oid = object;
-    ELSIF class = 'pg_type'::regclass THEN
-        SELECT t.typowner::regrole::text, CASE t.typtype WHEN 'd' THEN 'domain' ELSE kind END
-        INTO owner, kind FROM pg_type t WHERE t.oid = object;
-    END IF;
-    IF definer THEN
+    -- NULL for what has no owner.
+    SELECT r.rolname INTO owner FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+    WHERE s.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+      AND s.classid = end_other.class AND s.objid = end_other.object AND s.objsubid = 0
+      AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o';
+    IF class = 'pg_type'::regclass AND EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = object AND t.typtype = 'd') THEN
+        kind := 'domain';
+    ELSIF EXISTS (SELECT 1 FROM pg_proc p WHERE end_other.class = 'pg_proc'::regclass AND p.oid = end_other.object AND p.prosecdef) THEN
         PERFORM palisade.refuse(tag, 'may not make a function SECURITY DEFINER', 'A right belongs to who asks, not to a function.');
     END IF;
     IF command LIKE 'CREATE %' AND owner IS DISTINCT FROM 'palisade_owner' THEN
         PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema));
     ELSE
-        PERFORM palisade.demand(tag, CASE WHEN command <> 'COMMENT'
-                AND (class = 'pg_proc'::regclass OR kind = 'domain' AND palisade.domain_calls(object)) THEN 576 ELSE 64 END,
-            held, quote_ident(in_schema));
+        IF command <> 'COMMENT' AND (class = 'pg_proc'::regclass OR kind = 'domain' AND palisade.domain_calls(object)) THEN
+            needed := 576;
+        END IF;
+        PERFORM palisade.demand(tag, needed, held, quote_ident(in_schema));
+        -- Where it was moved from. What no guard has seen could be from anywhere.
+        SELECT o.schema INTO before FROM palisade.objects o WHERE o.class = end_other.class AND o.oid = end_other.object;
+        IF class <> 'pg_constraint'::regclass AND before IS DISTINCT FROM in_schema THEN
+            PERFORM palisade.demand(tag, needed, palisade.flags(me, coalesce(before, ''), ''),
+                coalesce(quote_ident(before), 'any schema'));
+            PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema)) WHERE before IS NOT NULL;
+        END IF;
         IF command <> 'COMMENT' AND EXISTS (SELECT 1 FROM pg_class c
                 LEFT JOIN palisade.objects o ON o.class = 'pg_class'::regclass AND o.oid = c.oid
                 WHERE c.relowner = 'palisade_keys'::regrole AND c.relkind IN ('r', 'p')
@@ -215,9 +250,10 @@ BEGIN
             PERFORM palisade.refuse_code_on_keys(tag);
         END IF;
     END IF;
-    IF owner IS DISTINCT FROM 'palisade_owner' AND kind NOT IN ('text search parser', 'text search template') THEN
+    IF owner <> 'palisade_owner' THEN
         EXECUTE format('ALTER %s %s OWNER TO palisade_owner', kind, identity);
     END IF;
+    PERFORM palisade.remember_others(class, object);
 END
 $palisade$;
 
@@ -309,6 +345,9 @@ BEGIN
     END IF;
     FOR cmd IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         CONTINUE WHEN cmd.in_extension;
+        IF cmd.schema_name = 'palisade' THEN
+            PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
+        END IF;
         IF cmd.schema_name = 'pg_temp' THEN
             IF cmd.classid = 'pg_class'::regclass THEN
                 PERFORM palisade.end_temporary(tag, cmd.objid);
@@ -330,8 +369,10 @@ BEGIN
                 CASE cmd.classid WHEN 'pg_constraint'::regclass THEN 64 ELSE 576 END);
         ELSIF cmd.classid = 'pg_statistic_ext'::regclass THEN
             SELECT s.stxrelid INTO relation FROM pg_statistic_ext s WHERE s.oid = cmd.objid;
-            PERFORM palisade.demand_on(tag, 32, relation);
+            -- A new table's own, by LIKE, come with the table.
+            PERFORM palisade.demand_on(tag, 32, relation) WHERE tag <> 'CREATE TABLE';
             IF cmd.command_tag = 'CREATE STATISTICS' THEN
+                PERFORM palisade.end_code(tag, relation);
                 EXECUTE format('ALTER STATISTICS %s OWNER TO palisade_owner', cmd.object_identity);
                 INSERT INTO palisade.objects (class, oid, schema, name, kind, parent, acl, rls, code)
                 SELECT 'pg_statistic_ext'::regclass, s.oid, s.stxnamespace::regnamespace::text, s.stxname, 't',
@@ -361,6 +402,15 @@ BEGIN
     IF tag IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') THEN
         PERFORM palisade.settle_keys();
     END IF;
+    IF tag IN ('CREATE TYPE', 'ALTER TABLE') THEN
+        -- A range's multirange type; statistics that ALTER TYPE made anew.
+        FOR cmd IN SELECT x.command FROM palisade.strays() x LOOP
+            EXECUTE cmd.command;
+        END LOOP;
+    END IF;
+    IF tag = 'ALTER COLLATION' AND NOT palisade.stays() THEN
+        PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');
+    END IF;
     PERFORM pg_notify('palisade_changed', '');
 END
 $palisade$;
@@ -381,8 +431,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 BEGIN
     IF EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = relation AND c.relpersistence <> 't') THEN
         PERFORM palisade.demand_on(tag, needed, relation);
-        IF command = 'CREATE TRIGGER' AND palisade.has_keys_below(relation) THEN
-            PERFORM palisade.refuse_code_on_keys(tag);
+        IF command = 'CREATE TRIGGER' THEN
+            PERFORM palisade.demand_code(tag, relation);
         END IF;
     END IF;
 END
@@ -414,7 +464,7 @@ BEGIN
                 PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, gone.object_name), gone.object_identity);
             ELSIF known.kind IN ('r', 'p', 'v', 'm', 'f') OR known.kind = 'S' AND (gone.original OR gone.normal) THEN
                 PERFORM palisade.demand(tag, 256, palisade.flags_gone(me, known), gone.object_identity);
-            ELSIF known.kind IN ('i', 'I') AND gone.original THEN
+            ELSIF known.kind IN ('i', 'I') AND (gone.original OR gone.normal) THEN
                 PERFORM palisade.demand(tag, 32, palisade.flags_gone(me, known), gone.object_identity);
             END IF;
         ELSIF gone.object_type = 'schema' THEN
@@ -433,7 +483,8 @@ BEGIN
                     CASE WHEN gone.object_type IN ('trigger', 'policy', 'rule') THEN 576 ELSE 64 END, owner_table);
             END IF;
         ELSIF gone.schema_name IS NOT NULL THEN
-            PERFORM palisade.demand(tag, 256, palisade.flags(me, gone.schema_name, ''), gone.object_identity);
+            PERFORM palisade.demand(tag, CASE WHEN gone.object_type IN ('domain constraint', 'composite type column') THEN 64 ELSE 256 END,
+                palisade.flags(me, gone.schema_name, ''), gone.object_identity);
         ELSIF NOT palisade.is_superuser(me) THEN
             PERFORM palisade.refuse(tag, format('of %s is for Palisade superusers', gone.object_identity), 'Ask one.');
         END IF;
@@ -534,6 +585,14 @@ BEGIN
         PERFORM palisade.on_rewrite(current_user::text, tg_tag);
     END IF;
 END
+$palisade$;
+
+-- Is what stops REASSIGN OWNED in its place?
+CREATE OR REPLACE FUNCTION palisade.stays() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT count(*) = 2 FROM pg_collation c JOIN pg_roles r ON r.oid = c.collowner
+    WHERE c.collnamespace = 'palisade'::regnamespace
+      AND (c.collname, r.rolname) IN (('stays', 'palisade_owner'), ('stays_too', 'palisade_keys'))
 $palisade$;
 
 -- REASSIGN OWNED fires no event trigger, and every member of palisade_owner could say it. It stops at the

@@ -44,7 +44,6 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.take_back(tag text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    first CONSTANT bigint := pg_current_xact_id()::text::bigint & 4294967295;
     lent text;
 BEGIN
     UPDATE palisade.loans l SET depth = l.depth - 1, member = CASE WHEN l.depth > 1 THEN l.member END
@@ -52,18 +51,17 @@ BEGIN
     IF lent IS NULL THEN
         RETURN;
     END IF;
-    -- Of this transaction is what bears its number or a later one; the numbers go round after 32 bits.
     IF EXISTS (
         SELECT 1 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
-          AND (c.xmin::text::bigint - first) & 4294967295 < 2147483648
+          AND palisade.is_of_now(c.xmin)
           AND (r.rolname ~ '^palisade_' OR pg_has_role(session_user, r.oid, 'MEMBER'))
           AND NOT palisade.is_known(c.oid)
     ) OR EXISTS (
         -- Nor may what is lent own anything then, be it temporary: REASSIGN OWNED fires no event trigger.
         SELECT 1 FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
         WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND r.rolname ~ '^palisade_(make|lent_\d+)$'
-          AND (s.xmin::text::bigint - first) & 4294967295 < 2147483648
+          AND palisade.is_of_now(s.xmin)
     ) THEN
         PERFORM palisade.refuse(tag, 'ran code that made something past the guards', 'Make it by a statement of its own.');
     END IF;
@@ -150,6 +148,9 @@ BEGIN
     IF context ~ '\n' OR TG_RELID <> 'palisade.loans'::regclass THEN
         PERFORM palisade.refuse('SET CONSTRAINTS', 'in a function, within a statement that is CONCURRENTLY', 'Leave it out.');
     END IF;
+    -- A new index is there by now, for good if nothing refuses it here.
+    PERFORM palisade.end_code('CREATE INDEX', i.indrelid), palisade.remember(i.indexrelid)
+    FROM pg_index i WHERE NOT i.indisvalid AND palisade.is_of_now(i.xmin) AND palisade.is_known(i.indrelid);
     UPDATE palisade.loans l SET depth = 1 WHERE l.member = session_user::text AND l.depth > 1;
     PERFORM palisade.take_back('COMMIT');
     RETURN NULL;

@@ -20,7 +20,8 @@ BEGIN
         SELECT c.oid::pg_catalog.regclass AS relation, a.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
         WHERE a.grantee <> c.relowner AND (
             c.relnamespace = 'palisade'::pg_catalog.regnamespace AND c.relname NOT IN ('acl', 'my_rights')
-            OR c.oid IN ('pg_catalog.pg_stats_ext'::pg_catalog.regclass, 'pg_catalog.pg_stats_ext_exprs'::pg_catalog.regclass))
+            OR c.oid IN ('pg_catalog.pg_stats'::pg_catalog.regclass, 'pg_catalog.pg_stats_ext'::pg_catalog.regclass,
+                         'pg_catalog.pg_stats_ext_exprs'::pg_catalog.regclass))
         GROUP BY 1, 2
     LOOP
         role := CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE given.grantee::pg_catalog.regrole::text END;
@@ -32,5 +33,9 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO CURRENT_USER', given.function);
     END LOOP;
+    FOR given IN SELECT x.command FROM palisade.strays() x LOOP
+        EXECUTE given.command;
+    END LOOP;
+    PERFORM palisade.remember_others(0, 0);
 END
 $palisade$;
