@@ -71,6 +71,17 @@ BEGIN
 END
 $palisade$;
 
+-- A name in a statement, and one that may have its schema before it: regular expressions.
+CREATE OR REPLACE FUNCTION palisade.ident() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT '(?:"[^"]+"|[a-z_][a-z0-9_$]*)'
+$palisade$;
+
+CREATE OR REPLACE FUNCTION palisade.named() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.ident() || '(?:\s*\.\s*' || palisade.ident() || ')?'
+$palisade$;
+
 -- The words of a possibly qualified, possibly quoted name, folded and cut as SQL does it.
 CREATE OR REPLACE FUNCTION palisade.words(name text) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
@@ -115,8 +126,8 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.check_expressions(tag text, from_client boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
-    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    ident CONSTANT text := palisade.ident();
+    named CONSTANT text := palisade.named();
     plain_type CONSTANT text := '(?:bool|boolean|smallint|int|int2|int4|int8|integer|bigint|real|float|float4|float8'
         || '|double\s+precision|numeric(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?|decimal|text|bytea|uuid|json|jsonb|date'
         || '|time|timetz|timestamp|timestamptz|(?:time|timestamp)\s+with(?:out)?\s+time\s+zone|interval|inet|cidr'
@@ -221,8 +232,8 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.check_concurrently(tag text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
-    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    ident CONSTANT text := palisade.ident();
+    named CONSTANT text := palisade.named();
     part text[];
     words text[];
 BEGIN
@@ -262,8 +273,8 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.lend_table(tag text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
-    named CONSTANT text := ident || '(?:\s*\.\s*' || ident || ')?';
+    ident CONSTANT text := palisade.ident();
+    named CONSTANT text := palisade.named();
     part text[];
     tables oid[];
     sequences oid[];
@@ -293,12 +304,11 @@ $palisade$;
 CREATE OR REPLACE FUNCTION palisade.lend_view(tag text, from_client boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
-    ident CONSTANT text := '(?:"[^"]+"|[a-z_][a-z0-9_$]*)';
     part text[];
     found oid[];
 BEGIN
     part := regexp_match(palisade.statement(), '^refresh\s+materialized\s+view\s+(concurrently\s+)?('
-        || ident || '(?:\s*\.\s*' || ident || ')?)(?:\s*with\s+(?:no\s+)?data)?$', 'i');
+        || palisade.named() || ')(?:\s*with\s+(?:no\s+)?data)?$', 'i');
     IF part IS NULL OR NOT from_client THEN
         PERFORM palisade.refuse(tag, 'in this form can''t be told from another', 'Send it as a single plain statement.');
     END IF;
