@@ -177,7 +177,7 @@ pub(crate) async fn drift(client: &Client) -> Result<Vec<String>, Error> {
     found.extend(openings(client).await?);
     let rows = client
         .query(
-            "SELECT x.line FROM palisade.strays() x UNION ALL \
+            "SELECT x.line FROM palisade.strays() x UNION ALL SELECT x.line FROM palisade.openings() x UNION ALL \
              SELECT 'what stops REASSIGN OWNED is not in its place' WHERE NOT palisade.stays()",
             &[],
         )

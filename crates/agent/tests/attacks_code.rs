@@ -164,3 +164,98 @@ async fn statistics_bring_no_code() {
     }
     scene.unharmed().await;
 }
+
+// A domain runs code wherever a value of it is stored, however deep in a type it hides.
+#[tokio::test]
+async fn no_type_hides_a_domain() {
+    let mut scene = stage().await;
+    scene.state = common::state(&format!(
+        "{} - +doing:select,insert,update,delete,index,alter,create",
+        common::cast::CAST
+    ));
+    scene.bench.agent.apply(&scene.state).await.unwrap();
+    for sql in [
+        "create type app.plain_pair as (a int, b text)",
+        "create domain app.good as int",
+        "create table app.pairs (k app.plain_pair, g app.good, tags text[], r int4range)",
+        "create table app.typed of app.plain_pair",
+        "create view app.seen as select id from app.free",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    let doing = scene.bench.log_in("doing").await;
+    for sql in [
+        "create function app.bad(int) returns boolean language plpgsql as $$begin return true; end$$",
+        "create domain app.evil as int check (app.bad(value))",
+        "create domain app.over as app.evil",
+        "create type app.evil_range as range (subtype = app.evil)",
+        "create type app.evil_pair as (x app.evil)",
+    ] {
+        doing.ok(sql).await;
+    }
+    for sql in [
+        "alter table app.pairs add z app.evil",
+        "alter table app.pairs add z app.over",
+        "alter table app.pairs alter column tags type app.evil[] using null",
+        "alter table app.pairs alter column r type app.evil_range using null",
+        "alter table app.pairs add z app.evil_pair",
+        "alter table app.pairs add z app.evil_range[]",
+        "alter table app.pairs add check ((('{\"['||g||','||g||']\"}')::app.evil_range[]) is not null)",
+        "alter table app.pairs add n text default cardinality('{}'::app.evil_range[])::text",
+        "alter type app.plain_pair add attribute c app.evil cascade",
+        "alter domain app.good add check (value::app.evil is not null)",
+        "alter domain app.good set default (1 + 1)::app.evil",
+        "create or replace view app.seen as select id, query_to_xml('select app.bad(1)', true, true, '')::text x from app.free",
+        "create or replace view app.seen as select id, set_config('search_path', 'app', false) x from app.free",
+        "create or replace view app.seen as select id, ('{' || id || '}')::app.evil[] x from app.free",
+    ] {
+        let told = doing.refused(sql).await;
+        assert!(told.contains("grant"), "{sql}: {told}");
+    }
+    // Nor on a table with foreign keys, whose owner would run it, by whoever.
+    for sql in [
+        "alter table app.keyed add z app.evil_range[]",
+        "alter table app.keyed add check ((('{\"['||up||','||up||']\"}')::app.evil_range[]) is not null)",
+    ] {
+        all_refused(&scene.dev, &[sql]).await;
+    }
+    scene
+        .dev
+        .ok("create table app.later (id int, check ((('{\"['||id||','||id||']\"}')::app.evil_range[]) is not null))")
+        .await;
+    all_refused(
+        &scene.dev,
+        &["alter table app.later add foreign key (id) references app.keyed"],
+    )
+    .await;
+    for sql in [
+        "alter type app.plain_pair add attribute c bigint cascade",
+        "create or replace view app.seen as select id, now() as at from app.free",
+        "create table app.own (a app.evil_pair, b app.good)",
+        "alter table app.own add c int",
+    ] {
+        doing.ok(sql).await;
+    }
+    scene.unharmed().await;
+}
+
+// Where no role is lent, nothing would look at the first commit of CONCURRENTLY.
+#[tokio::test]
+async fn another_role_makes_nothing_concurrently() {
+    let mut scene = stage().await;
+    let before = parts(&scene).await;
+    for sql in [
+        "grant create, usage on schema app to palisade_owner",
+        "set role palisade_owner",
+    ] {
+        scene.half.ok(sql).await;
+    }
+    all_refused(
+        &scene.half,
+        &["create index concurrently i on app.free (app.fuse(id))"],
+    )
+    .await;
+    assert_eq!(parts(&scene).await, before);
+    scene.bench.agent.mend(&scene.state).await.unwrap();
+    scene.unharmed().await;
+}

@@ -177,6 +177,127 @@ async fn a_columns_sequence_is_its_tables() {
     scene.unharmed().await;
 }
 
+// What a hand opened beside the managed objects is shut, in every way that a user could have come by it.
+#[tokio::test]
+async fn what_a_hand_opened_elsewhere_is_drift() {
+    let mut scene = stage("+reading:select").await;
+    scene
+        .dev
+        .ok("create table app.keyed (id int primary key, up int references app.keyed)")
+        .await;
+    let clean = scene.bench.agent.check_drift(&scene.state).await.unwrap();
+    assert!(clean.is_clean(), "{clean}");
+    for (sql, told) in [
+        ("grant select on pg_authid to reading", "pg_authid"),
+        (
+            "grant select (rolpassword) on pg_authid to public",
+            "rolpassword",
+        ),
+        ("grant select on pg_stats to reading", "pg_stats"),
+        (
+            "grant execute on function pg_read_file(text) to reading",
+            "pg_read_file",
+        ),
+        (
+            "grant execute on function pg_ls_dir(text) to public",
+            "pg_ls_dir",
+        ),
+        (
+            "grant execute on function lo_import(text) to palisade_owner",
+            "lo_import",
+        ),
+        (
+            "grant set on parameter session_replication_role to reading",
+            "session_replication_role",
+        ),
+        (
+            "grant alter system on parameter work_mem to public",
+            "work_mem",
+        ),
+        ("alter database main owner to reading", "belongs to reading"),
+        ("alter table app.keyed disable trigger all", "switched off"),
+        (
+            "create function palisade.more() returns int language sql security definer as 'select 1'",
+            "functions of someone else",
+        ),
+        (
+            "create function palisade.on_start(text) returns int language sql as 'select 1'",
+            "functions of someone else",
+        ),
+    ] {
+        scene.bench.by_hand(sql).await;
+        let drift = scene.bench.agent.check_drift(&scene.state).await.unwrap();
+        assert!(drift.to_string().contains(told), "{sql}: {drift}");
+        scene.bench.agent.mend(&scene.state).await.unwrap();
+        let drift = scene.bench.agent.check_drift(&scene.state).await.unwrap();
+        assert!(drift.is_clean(), "{sql}: {drift}");
+    }
+    let reading = scene.bench.log_in("reading").await;
+    all_refused(
+        &reading,
+        &[
+            "select * from pg_authid",
+            "select pg_read_file('PG_VERSION')",
+            "set session_replication_role = replica",
+        ],
+    )
+    .await;
+    scene.unharmed().await;
+}
+
+// A type that tables are made of is theirs; an operator's other half is its schema's.
+#[tokio::test]
+async fn what_changes_something_else_asks_there() {
+    let mut scene = stage(
+        "+some:select,create,alter - [some app.typed]=select - [some theirs]=select - +adding:select,create",
+    )
+    .await;
+    for sql in [
+        "create schema theirs",
+        "create type app.t as (a int, b int)",
+        "create table app.typed of app.t",
+        "create type theirs.t as (a int)",
+        "create operator theirs.==== (leftarg = int, rightarg = int, function = int4eq)",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    let some = scene.bench.log_in("some").await;
+    all_refused(
+        &some,
+        &[
+            "alter type app.t add attribute c int cascade",
+            "alter type app.t alter attribute a type bigint cascade",
+            "alter type app.t rename attribute a to aa cascade",
+            "alter type theirs.t rename attribute a to aa cascade",
+            "comment on column theirs.t.a is 'x'",
+            "create operator app.!=== (leftarg = int, rightarg = int, function = int4ne, negator = operator(theirs.====))",
+            "create operator app.### (leftarg = int, rightarg = int, function = int4ne, commutator = operator(theirs.@@@))",
+        ],
+    )
+    .await;
+    let adding = scene.bench.log_in("adding").await;
+    for sql in [
+        "create operator app.=== (leftarg = int, rightarg = int, function = int4eq, commutator = operator(app.===), negator = operator(app.!===))",
+        "create operator app.!=== (leftarg = int, rightarg = int, function = int4ne, commutator = operator(app.!===), negator = operator(app.===))",
+        "create aggregate app.cnt(*) (sfunc = int8inc, stype = int8, initcond = '0')",
+        "create aggregate app.mid(order by float8) (sfunc = float8larger, stype = float8)",
+    ] {
+        adding.ok(sql).await;
+    }
+    scene.unharmed().await;
+}
+
+// What a hand dropped is in nobody's way.
+#[tokio::test]
+async fn what_a_hand_dropped_is_in_nobodys_way() {
+    let mut scene = stage("+reading:select").await;
+    scene.dev.ok("create table app.gone (id int)").await;
+    scene.bench.by_hand("drop table app.gone").await;
+    scene.dev.ok("grant insert on app.plain to public").await;
+    scene.dev.ok("revoke insert on app.plain from public").await;
+    scene.unharmed().await;
+}
+
 // What belongs to a user after all is handed over.
 #[tokio::test]
 async fn what_belongs_to_a_user_is_drift() {

@@ -288,6 +288,40 @@ async fn comments_hide_no_expression() {
     scene.unharmed().await;
 }
 
+// The text is the client's: a deferred trigger runs under that of the statement which ends the transaction.
+#[tokio::test]
+async fn the_clients_text_says_nothing_of_what_a_function_does() {
+    let mut scene = stage("+telling:select,insert,create,alter - [telling app.plain]=insert").await;
+    for sql in [
+        "create domain app.kind as text",
+        "create table app.kinds (k app.kind)",
+        "insert into app.kinds values ('hush-4711')",
+        "create type app.en as enum ('a')",
+    ] {
+        scene.dev.ok(sql).await;
+    }
+    scene.state = state(&format!(
+        "{CAST} - +telling:select,insert,create,alter - [telling app.kinds]=insert"
+    ));
+    scene.bench.agent.apply(&scene.state).await.unwrap();
+    let telling = scene.bench.log_in("telling").await;
+    for sql in [
+        "do $$begin execute 'alter domain app.kind rename to k2'; end$$",
+        "do $$begin alter type app.en rename to en2; end$$",
+    ] {
+        all_refused(&telling, &[sql]).await;
+    }
+    telling.ok("alter type app.en rename to en2").await;
+    for sql in [
+        "create table app.\"a\"\"b\" (a int)",
+        "alter table app.\"a\"\"b\" rename to \"c\"\"d\"",
+        "alter table app.\"c\"\"d\" add column b int",
+    ] {
+        telling.ok(sql).await;
+    }
+    scene.unharmed().await;
+}
+
 // For the statement that links a sequence to it, a table may have another owner: it is given back, whatever the name
 // meant to PostgreSQL.
 #[tokio::test]

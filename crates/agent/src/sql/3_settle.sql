@@ -349,10 +349,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
             'jsonb_build_object', 'jsonb_build_array', 'jsonb_set', 'num_nulls', 'num_nonnulls', 'pg_typeof')))
 $palisade$;
 
+-- The domains of users that a type is, or has within: as an array, a range, an attribute.
+SELECT palisade.put_view('hidden', '', $view$
+    WITH RECURSIVE links AS (
+        SELECT t.typelem AS part, t.oid AS whole FROM pg_type t WHERE t.typelem >= 16384 AND t.typlen = -1
+        UNION ALL SELECT t.typbasetype, t.oid FROM pg_type t WHERE t.typbasetype >= 16384
+        UNION ALL SELECT r.rngsubtype, r.rngtypid FROM pg_range r WHERE r.rngsubtype >= 16384
+        UNION ALL SELECT r.rngtypid, r.rngmultitypid FROM pg_range r WHERE r.rngtypid >= 16384
+        UNION ALL SELECT a.atttypid, c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE a.atttypid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0
+    ), hides AS (
+        SELECT t.oid AS type, t.oid AS domain FROM pg_type t WHERE t.typtype = 'd' AND t.oid >= 16384
+        UNION
+        SELECT l.whole, h.domain FROM hides h JOIN links l ON l.part = h.type
+    )
+    SELECT h.type, h.domain FROM hides h
+$view$);
+
 -- What runs with the rights of whoever writes to a table or reads a view: functions, operators and domains
--- of users, types that may hide a domain, and what `calls_in` finds.
+-- of users, what `calls_in` finds, and in a view what runs a text or changes a setting.
 SELECT palisade.put_view('code', '', $view$
-    SELECT parts.relation, d.refobjid AS oid
+    SELECT parts.relation, coalesce(h.domain, d.refobjid) AS oid
     FROM (
         SELECT c.oid AS relation, 'pg_class'::regclass::oid AS class, c.oid AS oid FROM pg_class c
         UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
@@ -361,17 +378,17 @@ SELECT palisade.put_view('code', '', $view$
         UNION ALL SELECT r.ev_class, 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r
         UNION ALL SELECT s.stxrelid, 'pg_statistic_ext'::regclass, s.oid FROM pg_statistic_ext s
     ) parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-    LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-    LEFT JOIN pg_type e ON e.oid = t.typelem
-    WHERE d.refobjid >= 16384
-      AND (d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR t.typtype = 'd'
-           OR parts.class IN ('pg_attrdef'::regclass, 'pg_constraint'::regclass)
-              AND (t.typtype IN ('c', 'r', 'm') OR e.typtype IN ('c', 'd')))
+    LEFT JOIN palisade.hidden h ON d.refclassid = 'pg_type'::regclass AND h.type = d.refobjid
+    WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384 OR h.domain IS NOT NULL
     UNION ALL
     SELECT a.adrelid, called FROM pg_attrdef a, unnest(palisade.calls_in(a.adbin::text)) called
     UNION ALL
     SELECT k.conrelid, called FROM pg_constraint k, unnest(palisade.calls_in(k.conbin::text)) called
     WHERE k.conbin IS NOT NULL
+    UNION ALL
+    SELECT r.ev_class, p.oid FROM pg_rewrite r, regexp_matches(r.ev_action::text, ':funcid (\d+)', 'g') m
+    JOIN pg_proc p ON p.oid = m[1]::oid
+    WHERE p.proname ~ '^(query|cursor|table|schema|database)_to_xml|^ts_(stat|rewrite)$|^set_config$' 
 $view$);
 
 CREATE OR REPLACE FUNCTION palisade.code_of(relation oid) RETURNS oid[]
@@ -418,20 +435,66 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
       AND NOT EXISTS (SELECT 1 FROM palisade.objects o WHERE o.class = 'pg_class'::regclass AND o.oid = i.indexrelid)
 $palisade$;
 
+-- Who is one of the ledger's users, or a role of Palisade's.
+CREATE OR REPLACE FUNCTION palisade.is_ours(role oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = role
+        AND (r.rolname ~ '^palisade_' OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = r.rolname::text)))
+$palisade$;
+
+-- What a hand opened beside the managed objects: PostgreSQL's own relations, columns and functions, parameters and
+-- the database, each with the statement that puts it right. What was so when the server was made is none of it.
+CREATE OR REPLACE FUNCTION palisade.openings() RETURNS TABLE (line text, command text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
+    WITH given AS (
+        SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS noun, c.oid::regclass::text AS name, NULL::name AS part,
+               c.relacl AS acl, 'pg_class'::regclass::oid AS class, c.oid, 0 AS sub
+        FROM pg_class c WHERE c.oid < 16384 AND c.relacl IS NOT NULL
+        UNION ALL
+        SELECT 'TABLE', a.attrelid::regclass::text, a.attname, a.attacl, 'pg_class'::regclass, a.attrelid, a.attnum
+        FROM pg_attribute a WHERE a.attrelid < 16384 AND a.attacl IS NOT NULL
+        UNION ALL
+        SELECT 'ROUTINE', p.oid::regprocedure::text, NULL, p.proacl, 'pg_proc'::regclass, p.oid, 0
+        FROM pg_proc p WHERE p.oid < 16384 AND p.proacl IS NOT NULL
+        UNION ALL
+        SELECT 'PARAMETER', quote_ident(m.parname), NULL, m.paracl, 0, m.oid, 0 FROM pg_parameter_acl m
+    ), opened AS (
+        SELECT DISTINCT g.noun, g.name, g.part, a.grantee FROM given g, aclexplode(g.acl) a
+        WHERE (a.grantee = 0 OR palisade.is_ours(a.grantee))
+          AND NOT EXISTS (
+            SELECT 1 FROM pg_init_privs i, aclexplode(i.initprivs) b
+            WHERE i.classoid = g.class AND i.objoid = g.oid AND i.objsubid = g.sub AND b.grantee = a.grantee
+              AND b.privilege_type = a.privilege_type)
+          AND NOT (a.grantee = 0 AND g.noun = 'ROUTINE' AND NOT EXISTS (
+            SELECT 1 FROM pg_init_privs i WHERE i.classoid = g.class AND i.objoid = g.oid))
+    )
+    SELECT format('%s %s is open to %s', lower(o.noun), o.name || coalesce('.' || o.part, ''), w.who),
+           format('REVOKE ALL %s ON %s %s FROM %s CASCADE', '(' || quote_ident(o.part) || ')', o.noun, o.name, w.who)
+    FROM opened o, LATERAL (SELECT CASE o.grantee WHEN 0 THEN 'PUBLIC' ELSE o.grantee::regrole::text END AS who) w
+    UNION ALL
+    SELECT format('database %s belongs to %s', d.datname, r.rolname), format('ALTER DATABASE %I OWNER TO CURRENT_USER', d.datname)
+    FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = current_database() AND palisade.is_ours(d.datdba)
+    UNION ALL
+    SELECT format('a foreign key''s trigger on %s is switched off', t.tgrelid::regclass),
+           format('ALTER TABLE %s ENABLE TRIGGER %I', t.tgrelid::regclass, t.tgname)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE t.tgisinternal AND t.tgconstraint <> 0 AND t.tgenabled <> 'O' AND palisade.is_ours(c.relowner)
+$palisade$;
+
 -- What is no relation and belongs to a user, or to a role of Palisade's that owns nothing: each with the statement
 -- that hands it over.
 CREATE OR REPLACE FUNCTION palisade.strays() RETURNS TABLE (line text, command text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT format('%s %s belongs to %s', i.type, i.identity, r.rolname),
-           format('ALTER %s %s OWNER TO palisade_owner', replace(i.type, ' object', ''), i.identity)
+           format('ALTER %s %s OWNER TO palisade_owner', CASE s.classid WHEN 'pg_proc'::regclass THEN 'ROUTINE'
+               ELSE replace(i.type, ' object', '') END, i.identity)
     FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
     JOIN pg_depend d ON d.classid = s.classid AND d.objid = s.objid AND d.refclassid = 'pg_namespace'::regclass
     JOIN pg_namespace n ON n.oid = d.refobjid,
          pg_identify_object(s.classid, s.objid, 0) i
     WHERE s.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
       AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND s.objsubid = 0 AND s.classid <> 'pg_class'::regclass
-      AND n.nspowner = 'palisade_owner'::regrole AND r.rolname <> 'palisade_owner'
-      AND (r.rolname ~ '^palisade_' OR EXISTS (SELECT 1 FROM palisade.users u WHERE u.name = r.rolname::text))
+      AND n.nspowner = 'palisade_owner'::regrole AND r.rolname <> 'palisade_owner' AND palisade.is_ours(r.oid)
 $palisade$;
 
 -- Makes the table of what the guards know agree with the catalogue; the agent runs it after a plan.

@@ -74,7 +74,7 @@ $palisade$;
 -- A name in a statement, and one that may have its schema before it: regular expressions.
 CREATE OR REPLACE FUNCTION palisade.ident() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $palisade$
-    SELECT '(?:"[^"]+"|[a-z_][a-z0-9_$]*)'
+    SELECT '(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 $palisade$;
 
 CREATE OR REPLACE FUNCTION palisade.named() RETURNS text
@@ -150,7 +150,7 @@ BEGIN
         RETURN;
     END IF;
     statement := palisade.statement();
-    IF tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named || '\s+(?:'
+    IF from_client AND tag IN ('ALTER DOMAIN', 'ALTER TYPE') AND statement ~* ('^alter\s+(type|domain)\s+' || named || '\s+(?:'
             || '(?:rename\s+to|owner\s+to|set\s+schema)\s+' || ident
             || '|rename\s+(?:attribute|constraint)\s+' || ident || '\s+to\s+' || ident || '(?:\s+cascade|\s+restrict)?'
             || '|drop\s+(?:attribute|constraint)\s+(?:if\s+exists\s+)?' || ident || '(?:\s+cascade|\s+restrict)?'
@@ -247,6 +247,9 @@ BEGIN
     IF part IS NULL THEN
         PERFORM palisade.refuse(tag, 'CONCURRENTLY in this form is for Palisade superusers',
             'Write plain names, or leave out CONCURRENTLY.');
+    ELSIF current_setting('role') NOT IN ('none', session_user::text) THEN
+        -- Nothing would be lent then, nor looked at where it ends.
+        PERFORM palisade.refuse(tag, 'CONCURRENTLY by another role', 'RESET ROLE.');
     ELSIF tag = 'ALTER TABLE' THEN
         PERFORM palisade.demand_by_name(tag, 64, palisade.words(part[1]));
         words := palisade.words(part[2]);

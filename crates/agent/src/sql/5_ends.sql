@@ -69,6 +69,13 @@ BEGIN
     END IF;
     IF now.kind IN ('i', 'I') THEN
         PERFORM palisade.demand_on(tag, 32, now.parent);
+    ELSIF now.kind = 'c' THEN
+        PERFORM palisade.demand_in(tag, 64, now.schema);
+        IF command <> 'COMMENT' THEN
+            -- Tables of this type change with it.
+            PERFORM palisade.demand_on(tag, 64, t.oid) FROM pg_class c JOIN pg_class t ON t.reloftype = c.reltype WHERE c.oid = relation;
+        END IF;
+        RETURN;
     ELSIF NOT (tag IN ('CREATE TABLE', 'CREATE SCHEMA') AND command LIKE 'ALTER %'
             OR tag = 'ALTER TABLE' AND command <> tag AND now.kind = 'S' AND now.parent <> 0) THEN
         -- Else it is a step of making a new table, or of a column.
@@ -95,9 +102,6 @@ BEGIN
     -- Whoever may alter counts as the owner, whom policies bind only when forced.
     IF now.unforced THEN
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', palisade.label(relation));
-    END IF;
-    IF now.kind = 'c' THEN
-        RETURN;
     END IF;
     IF known.schema <> now.schema AND now.kind NOT IN ('i', 'I') THEN
         PERFORM palisade.demand_in(tag, 128, now.schema);
@@ -205,6 +209,22 @@ CREATE OR REPLACE FUNCTION palisade.domain_calls(domain oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
     SELECT EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = domain AND palisade.calls_in(t.typdefaultbin::text) <> '{}')
         OR EXISTS (SELECT 1 FROM pg_constraint k WHERE k.contypid = domain AND palisade.calls_in(k.conbin::text) <> '{}')
+        OR EXISTS (
+            SELECT 1 FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid
+                OR d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT k.oid FROM pg_constraint k WHERE k.contypid = t.oid)
+            WHERE t.oid = domain AND (d.refclassid = 'pg_operator'::regclass AND d.refobjid >= 16384
+                OR d.refclassid = 'pg_type'::regclass AND d.refobjid NOT IN (t.oid, t.typbasetype)
+                   AND d.refobjid IN (SELECT h.type FROM palisade.hidden h)))
+$palisade$;
+
+-- An operator's commutator and negator are changed with it, or made.
+CREATE OR REPLACE FUNCTION palisade.end_partners(tag text, operator oid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $palisade$
+    SELECT palisade.demand_in(tag, CASE WHEN k.oid IS NULL THEN 128 ELSE 576 END, n.nspname::text)
+    FROM pg_operator o JOIN pg_operator p ON p.oid IN (o.oprcom, o.oprnegate) AND p.oid <> o.oid
+    JOIN pg_namespace n ON n.oid = p.oprnamespace
+    LEFT JOIN palisade.objects k ON k.class = 'pg_operator'::regclass AND k.oid = p.oid
+    WHERE o.oid = operator AND palisade.is_of_now(p.xmin)
 $palisade$;
 
 -- Functions, types and whatever else has no ACL of its own: the schema's rights count.
@@ -228,6 +248,11 @@ BEGIN
     ELSIF EXISTS (SELECT 1 FROM pg_proc p WHERE end_other.class = 'pg_proc'::regclass AND p.oid = end_other.object AND p.prosecdef) THEN
         PERFORM palisade.refuse(tag, 'may not make a function SECURITY DEFINER', 'A right belongs to who asks, not to a function.');
     END IF;
+    IF class = 'pg_proc'::regclass THEN
+        kind := 'ROUTINE';
+    ELSIF class = 'pg_operator'::regclass AND command <> 'COMMENT' THEN
+        PERFORM palisade.end_partners(tag, object);
+    END IF;
     IF command LIKE 'CREATE %' AND owner IS DISTINCT FROM 'palisade_owner' THEN
         PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema));
     ELSE
@@ -237,7 +262,8 @@ BEGIN
         PERFORM palisade.demand(tag, needed, held, quote_ident(in_schema));
         -- Where it was moved from. What no guard has seen could be from anywhere.
         SELECT o.schema INTO before FROM palisade.objects o WHERE o.class = end_other.class AND o.oid = end_other.object;
-        IF class <> 'pg_constraint'::regclass AND before IS DISTINCT FROM in_schema THEN
+        IF before IS DISTINCT FROM in_schema AND EXISTS (SELECT 1 FROM pg_depend d
+                WHERE d.classid = end_other.class AND d.objid = end_other.object AND d.refclassid = 'pg_namespace'::regclass) THEN
             PERFORM palisade.demand(tag, needed, palisade.flags(me, coalesce(before, ''), ''),
                 coalesce(quote_ident(before), 'any schema'));
             PERFORM palisade.demand(tag, 128, held, quote_ident(in_schema)) WHERE before IS NOT NULL;
@@ -297,6 +323,8 @@ BEGIN
         SELECT o.oid, o.class, o.schema FROM palisade.objects o
         WHERE o.class IN ('pg_class'::regclass, 'pg_namespace'::regclass) AND o.kind NOT IN ('i', 'I')
           AND o.acl <> coalesce(palisade.acl_text(o.class, o.oid), '')
+          -- What a hand dropped, no guard was told of.
+          AND (EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = o.oid) OR EXISTS (SELECT 1 FROM pg_namespace n WHERE n.oid = o.oid))
     LOOP
         touched := true;
         IF changed.class = 'pg_namespace'::regclass THEN
@@ -319,7 +347,7 @@ BEGIN
     END IF;
     IF touched THEN
         RAISE NOTICE 'palisade: % outside the ledger does not last: it is drift, and undone at the next reconciliation', tag
-            USING HINT = 'Use palisade acl set USER OBJECT PRIVILEGES.';
+            USING HINT = 'Use palisade acl set OBJECT USER PRIVILEGES.';
     END IF;
 END
 $palisade$;
@@ -402,11 +430,16 @@ BEGIN
     IF tag IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') THEN
         PERFORM palisade.settle_keys();
     END IF;
-    IF tag IN ('CREATE TYPE', 'ALTER TABLE') THEN
-        -- A range's multirange type; statistics that ALTER TYPE made anew.
+    IF tag IN ('CREATE TYPE', 'ALTER TABLE', 'CREATE OPERATOR') THEN
+        -- A range's multirange type; statistics that ALTER TYPE made anew; an operator's other half.
         FOR cmd IN SELECT x.command FROM palisade.strays() x LOOP
             EXECUTE cmd.command;
         END LOOP;
+    ELSIF tag = 'ALTER TYPE' THEN
+        -- What has a column of it may run a domain's code now.
+        PERFORM palisade.end_code(tag, c.relation)
+        FROM (SELECT c.relation, array_agg(c.oid) AS code FROM palisade.code c GROUP BY c.relation) c
+        JOIN palisade.objects o ON o.class = 'pg_class'::regclass AND o.oid = c.relation WHERE NOT c.code <@ o.code;
     END IF;
     IF tag = 'ALTER COLLATION' AND NOT palisade.stays() THEN
         PERFORM palisade.refuse(tag, 'on what is Palisade''s own', 'Its schema is not for users.');

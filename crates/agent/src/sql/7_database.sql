@@ -33,7 +33,14 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO CURRENT_USER', given.function);
     END LOOP;
-    FOR given IN SELECT x.command FROM palisade.strays() x LOOP
+    -- Of another version, or somebody else's: what these scripts have not just put there.
+    FOR given IN
+        SELECT p.oid::pg_catalog.regprocedure AS function FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = 'palisade'::pg_catalog.regnamespace AND NOT palisade.is_of_now(p.xmin)
+    LOOP
+        EXECUTE pg_catalog.format('DROP ROUTINE %s CASCADE', given.function);
+    END LOOP;
+    FOR given IN SELECT x.command FROM palisade.strays() x UNION ALL SELECT x.command FROM palisade.openings() x LOOP
         EXECUTE given.command;
     END LOOP;
     PERFORM palisade.remember_others(0, 0);
