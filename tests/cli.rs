@@ -160,8 +160,9 @@ fn both_keys_are_written_or_none() {
         ("public", "/proc/palisade-test.key"),
         ("/proc/palisade-test.key", "secret"),
         ("same", "same"),
+        ("./same", "same"),
     ] {
-        let output = run(&dir, &["keygen", "-p", public, "-s", secret]);
+        let output = run(&dir, &["keygen", "-p", public, "-s", secret, "--force"]);
         assert!(!output.status.success());
         assert!(names(&dir).is_empty(), "{:?}", names(&dir));
     }

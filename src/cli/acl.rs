@@ -131,10 +131,12 @@ fn warn_if_missing(view: &View, object: &ObjectName) {
     let Ok(status) = view.status() else { return };
     if status.missing_objects.contains(&object.to_string()) {
         out::note(&format!(
-            "warning: database {} has no {object}; the list holds from the moment that somebody makes it\nhint: if the \
-             name is wrong: palisade acl unset; names are written as in SQL, \"Orders\" with its quotes",
+            "warning: database {} has no {object}; the list holds from the moment that somebody makes it",
             status.database
         ));
+        out::note(
+            "hint: if the name is wrong: palisade acl unset; names are written as in SQL, \"Orders\" with its quotes",
+        );
     }
 }
 

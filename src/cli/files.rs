@@ -113,11 +113,16 @@ pub(crate) fn bounded(
 fn utf8(bytes: &[u8], path: &Path) -> Result<Zeroizing<String>, CliError> {
     match str::from_utf8(bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(error) => Err(CliError::file(format!(
-            "{} is not UTF-8 text (byte {})",
-            path.display(),
-            error.valid_up_to()
-        ))),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let mut lines = before.split(|byte| *byte == b'\n');
+            let line = lines.clone().count();
+            let column = lines.next_back().map_or(0, <[u8]>::len) + 1;
+            Err(CliError::file(format!(
+                "{} is not UTF-8 text (line {line}, byte {column} of it)",
+                path.display()
+            )))
+        }
     }
 }
 
@@ -391,11 +396,16 @@ impl Update {
     }
 }
 
-/// Whether two paths lead to one file that is there.
+/// Whether two paths lead to one file, or would once it is there.
 pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| {
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    };
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
+        _ => a == b || whole(a).is_some_and(|a| Some(a) == whole(b)),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct KeygenArgs {
 
 /// Runs it. Both keys are written, or none.
 pub(crate) fn run(args: &KeygenArgs) -> Outcome {
-    if args.public == args.secret && !is_dash(&args.public) {
+    if !is_dash(&args.public) && files::same_file(&args.public, &args.secret) {
         return Err(CliError::usage("the two keys need two files"));
     }
     let key = entropy::secret_key()?;

@@ -141,7 +141,28 @@ pub struct UsersCfg {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReadFile {
-    users: Vec<ReadUser>,
+    users: Vec<Named<ReadUser>>,
+}
+
+/// An object. serde takes a list, too, for what has fields: its items for their values, in their order.
+struct Named<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Fields<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object: { \"name\": value, ... }")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Named<T>, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Named)
+            }
+        }
+        d.deserialize_map(Fields(std::marker::PhantomData))
+    }
 }
 
 #[derive(Deserialize)]
@@ -225,12 +246,17 @@ impl UsersCfg {
     /// Reads the file's text.
     pub fn parse(text: &str) -> Result<Self, UsersCfgError> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let read: ReadFile = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            syntax(error.inner(), &path)
-        })?;
+        let Named(read): Named<ReadFile> =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| {
+                let path = error.path().to_string();
+                syntax(error.inner(), &path)
+            })?;
         json.end().map_err(|error| syntax(&error, "."))?;
-        let users: Vec<FileUser> = read.users.into_iter().map(FileUser::from).collect();
+        let users = read
+            .users
+            .into_iter()
+            .map(|Named(user)| FileUser::from(user));
+        let users: Vec<FileUser> = users.collect();
         let (mut uids, mut names, mut keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for user in &users {
             if !uids.insert(user.uid) {
@@ -277,12 +303,14 @@ impl UsersCfg {
         &self.users
     }
 
-    /// The uid for a user added without one: the one above the highest.
+    /// The uid for a user added without one: the one above the highest, or, once somebody took the highest that
+    /// there is, the lowest free one.
     pub fn next_uid(&self) -> Result<Uid, UsersCfgError> {
-        let highest = self.users.iter().map(|user| user.uid.get()).max();
+        let used: BTreeSet<u32> = self.users.iter().map(|user| user.uid.get()).collect();
+        let highest = used.last().copied().unwrap_or(0);
         highest
-            .unwrap_or(0)
             .checked_add(1)
+            .or_else(|| (1..highest).find(|number| !used.contains(number)))
             .and_then(|next| Uid::new(next).ok())
             .ok_or(UsersCfgError::Full)
     }

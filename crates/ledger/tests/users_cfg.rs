@@ -13,7 +13,7 @@
 mod common;
 
 use common::{World, flags, key, public, uid, user, verifier};
-use palisade_ledger::users_cfg::{Conflict, FileUser, UsersCfg, UsersCfgError};
+use palisade_ledger::users_cfg::{Conflict, FileUser, UsersCfg};
 use palisade_ledger::{Author, Change, Privileges, Refusal, UserName};
 
 fn line(number: u32, name: &str, privileges: &str) -> FileUser {
@@ -235,9 +235,25 @@ fn what_can_not_be_taken_over_is_told_and_holds_nothing_up() {
 }
 
 #[test]
-fn the_highest_uid_of_a_file_has_no_next() {
-    let file = file(&[line(u32::MAX, "last", "0")]);
-    assert_eq!(file.next_uid(), Err(UsersCfgError::Full));
+fn behind_the_highest_uid_of_a_file_comes_the_lowest_free_one() {
+    let file = file(&[line(1, "first", "0"), line(u32::MAX, "last", "0")]);
+    assert_eq!(file.next_uid().unwrap().get(), 2);
+}
+
+// A list would say nothing of which value is which.
+#[test]
+fn a_list_is_no_object() {
+    let listed = r#"[[[1, "al", "false", "true", 0, "key"]]]"#;
+    let user = r#"{ "users": [ [1, "al", "false", "true", 0, "key"] ] }"#;
+    for (text, place) in [
+        ("[]", "line 1, column 0"),
+        (listed, "line 1, column 0"),
+        (user, "line 1, column 13, field users[0]"),
+    ] {
+        let told = UsersCfg::parse(text).unwrap_err().to_string();
+        assert!(told.contains(place), "{told}");
+        assert!(told.contains("expected an object"), "{told}");
+    }
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn add_to_list(args: &AddArgs, name: &UserName, path: &Path) -> Result<(), CliEr
     let secret = args.secret.as_ref().ok_or_else(|| {
         CliError::usage("the user's secret key needs a place").hint("say -s FILE, or -s -")
     })?;
-    if path == secret && !is_dash(path) {
+    if !is_dash(path) && files::same_file(path, secret) {
         return Err(CliError::usage(
             "the list and the secret key need two files",
         ));

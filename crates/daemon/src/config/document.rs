@@ -192,6 +192,16 @@ impl Document {
             }
             // An object where none is due: serde says so, at this place.
             Node::Object(_) => Value::Object(Map::new()),
+            // Nor would serde mind a list in place of a section: it would take its items for the settings in their order.
+            Node::Array(_) if fields::is_section(path) => {
+                self.problem(
+                    Place::Text(span(node)),
+                    Some(path),
+                    "a list stands where a section is due",
+                    "write the settings by their names: { \"name\": value, ... }",
+                );
+                Value::Object(Map::new())
+            }
             Node::Array(array) => {
                 let items = array.elements.iter().enumerate();
                 items

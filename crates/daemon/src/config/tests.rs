@@ -350,6 +350,16 @@ fn the_syntax_is_strict() {
     for (text, place, cause) in [
         ("", "1:1", "the file is empty"),
         ("[]", "1:1", "the configuration is not an object"),
+        (
+            "{ \"security\": [true, true] }",
+            "1:15",
+            "security: a list stands where a section is due",
+        ),
+        (
+            "{ \"gateway\": { \"limits\": [] } }",
+            "1:26",
+            "gateway.limits: a list stands where a section is due",
+        ),
         ("{ \"node\": {} \"gateway\": {} }", "1:13", "expected comma"),
         (
             "{ 'node': {} }",
