@@ -11,6 +11,7 @@
 mod common;
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use common::{Cluster, OpenSession, Process, fails, ok, palisade, said};
@@ -108,6 +109,45 @@ fn a_disabled_user_is_out_within_a_second() {
     assert!(refused.contains("authentication failed"), "{refused}");
     cluster.run(&["user", "enable", "alice"]);
     assert_eq!(cluster.sql("alice", "SELECT 1"), "1");
+}
+
+// "with `encrypt_traffic: false` a client may choose plaintext with SCRAM, never a bare password": where a rule of
+// type `host` lets it in.
+#[test]
+fn traffic_is_plaintext_only_where_a_setting_and_a_rule_allow_it() {
+    let dir = temp_dir().unwrap();
+    let rules = dir.path().join("rules");
+    for (encrypted, rule, passes) in [
+        ("false", "host all all 127.0.0.1/32 scram-sha-256", true),
+        ("false", "hostssl all all 127.0.0.1/32 scram-sha-256", false),
+        ("true", "host all all 127.0.0.1/32 scram-sha-256", false),
+    ] {
+        let cluster = Cluster::up_with(&[("PALISADE_SECURITY_ENCRYPT_TRAFFIC", encrypted)]);
+        cluster.add_user("alice", "select");
+        std::fs::write(&rules, format!("hostssl all admin all cert\n{rule}\n")).unwrap();
+        cluster.run(&["hba", "set", rules.to_str().unwrap()]);
+        let plain = |password: &str| {
+            let mut psql = Command::new("psql");
+            psql.env("PGPASSWORD", password).args(["-X", "-A", "-t"]);
+            let port = cluster.port;
+            psql.arg(format!(
+                "host=127.0.0.1 port={port} dbname=main user=alice sslmode=disable"
+            ));
+            psql.args(["-c", "SELECT 'in'"]).output().unwrap()
+        };
+        let output = plain("correct horse");
+        assert_eq!(
+            output.status.success(),
+            passes,
+            "{encrypted} {rule}: {output:?}"
+        );
+        assert!(!plain("another").status.success());
+        // Encrypted, she gets in either way.
+        assert_eq!(cluster.sql("alice", "SELECT 'in'"), "in");
+    }
+    // A bare password is no method at all.
+    std::fs::write(&rules, "host all all 127.0.0.1/32 password\n").unwrap();
+    fails(palisade().args(["hba", "check", rules.to_str().unwrap()]));
 }
 
 #[test]
