@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use palisade_keys::PublicKey;
+use palisade_link::x509::Leaf;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -37,12 +38,23 @@ pub fn tls(
     direct: bool,
     alpn: bool,
 ) -> Raw<StreamOwned<ClientConnection, TcpStream>> {
+    tls_as(address, cluster, None, direct, alpn)
+}
+
+/// The same, with a certificate of the client's.
+pub fn tls_as(
+    address: SocketAddr,
+    cluster: &PublicKey,
+    identity: Option<&Leaf>,
+    direct: bool,
+    alpn: bool,
+) -> Raw<StreamOwned<ClientConnection, TcpStream>> {
     let mut raw = tcp(address);
     if !direct {
         raw.say(SSL_REQUEST);
         assert_eq!(raw.hear(1), b"S");
     }
-    let mut config = palisade_link::tls::client_config(cluster, None).unwrap();
+    let mut config = palisade_link::tls::client_config(cluster, identity).unwrap();
     if alpn {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }

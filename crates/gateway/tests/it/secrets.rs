@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use palisade_link::x509::user_certificate;
+
 use crate::raw::{self, Message, login_of};
-use crate::support::{Account, Door, fails};
+use crate::support::{Account, Door, fails, now, secret_key};
 
 fn account<'a>(name: &'a str, password: Option<&'a str>) -> Account<'a> {
     Account {
@@ -114,14 +116,14 @@ fn guess(door: &Door, user: &str) -> Duration {
     began.elapsed()
 }
 
-/// What each failure takes when nothing else holds it up.
-fn undisturbed(door: &Door) -> Vec<Duration> {
+/// What each of these failures takes when nothing else holds it up.
+fn undisturbed(failures: &[&dyn Fn() -> Duration]) -> Vec<Duration> {
     const ROUNDS: usize = 100;
-    let mut times = vec![Vec::new(); FAILURES.len()];
+    let mut times = vec![Vec::new(); failures.len()];
     for _ in 0..ROUNDS {
         // Taken in turns, so that whatever else this machine does meets them all.
-        for (index, (user, _)) in FAILURES.iter().enumerate() {
-            times[index].push(guess(door, user));
+        for (failure, times) in failures.iter().zip(&mut times) {
+            times.push(failure());
         }
     }
     // Whatever else this machine does makes some longer and none shorter.
@@ -132,19 +134,54 @@ fn undisturbed(door: &Door) -> Vec<Duration> {
     times.iter_mut().map(low).collect()
 }
 
-#[test]
-fn every_failure_takes_the_same_time() {
-    let door = door();
+/// All of these failures take the same time.
+fn assert_alike(failures: &[&dyn Fn() -> Duration]) {
     // A difference that is there shows every time; one that the machine made does not.
     let mut seen = Vec::new();
     let alike = (0..20).any(|_| {
-        let times = undisturbed(&door);
+        let times = undisturbed(failures);
         let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
         let alike = *most < *least * 13 / 10;
         seen.push(times);
         alike
     });
     assert!(alike, "{seen:?}");
+}
+
+#[test]
+fn every_failure_takes_the_same_time() {
+    let door = door();
+    let guesses = FAILURES.map(|(user, _)| {
+        let door = &door;
+        move || guess(door, user)
+    });
+    assert_alike(&guesses.each_ref().map(|guess| guess as _));
+}
+
+#[test]
+fn wrong_keys_and_unknown_users_take_the_same_time() {
+    let door = Door::with(
+        "hostssl all all 127.0.0.1 255.255.255.255 key\n",
+        &[account("alice", None), account("carol", None)],
+    );
+    door.disable("carol");
+    let knocks = [("alice", 3), ("nobod", 3), ("carol", b'c' + 100)].map(|(user, key)| {
+        let day = time::Duration::days(1);
+        let leaf = user_certificate(user, &secret_key(key), &[key], now(), day).unwrap();
+        let door = &door;
+        move || {
+            let cluster = door.cluster_key();
+            let mut client = raw::tls_as(door.address, &cluster, Some(&leaf), false, false);
+            let stream = &mut client.stream;
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+            #[expect(clippy::disallowed_methods, reason = "measures real time")]
+            let began = Instant::now();
+            client.say(&login_of(user));
+            assert_eq!(client.error(), "28000");
+            began.elapsed()
+        }
+    });
+    assert_alike(&knocks.each_ref().map(|knock| knock as _));
 }
 
 #[test]
