@@ -95,7 +95,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $palisade$
 DECLARE
     comment CONSTANT text := '--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/';
     plain text := '';
-    rest text := current_query();
+    -- In a background process there is none.
+    rest text := coalesce(current_query(), '');
     part text;
     depth integer;
 BEGIN
@@ -108,9 +109,12 @@ BEGIN
         depth := 0;
         LOOP
             part := substring(rest FROM '^(?:[^*/]|\*(?!/)|/(?!\*))*(?:\*/|/\*)');
+            IF part IS NULL THEN
+                RETURN plain || rest;
+            END IF;
             rest := substr(rest, length(part) + 1);
             depth := depth + CASE right(part, 2) WHEN '/*' THEN 1 ELSE -1 END;
-            EXIT WHEN depth = 0 OR part IS NULL;
+            EXIT WHEN depth = 0;
         END LOOP;
         plain := plain || ' ';
     END LOOP;
